@@ -1,0 +1,193 @@
+"""The syntax tree of a query: frozen, with spans, without behaviour.
+
+Rule 1: a node says what was written, not what it means; `a != b` stays `!=`, `not in` stays
+`negated=True`. Meaning is the compiler's (`compiler/lower.py`) and the oracle's (`tests/oracle.py`).
+Rule 2: spans take no part in equality, so that printing and parsing again gives an equal tree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from detectord.eql.source import Span
+
+Value = str | int | float | bool | None
+
+_NOWHERE = Span(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """Anything with a place in the text."""
+
+    span: Span = field(default=_NOWHERE, kw_only=True, compare=False, repr=False)
+
+
+# --- expressions -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Literal(Node):
+    """A string, number, `true`, `false` or `null`, escapes resolved."""
+
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Field(Node):
+    """A field by its dotted path, `?` and backquotes taken off: `process.parent.name`."""
+
+    path: str
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Node):
+    """A function call. `name` is as written without `~`; `insensitive` is true for `name~`."""
+
+    name: str
+    args: tuple[Expr, ...]
+    insensitive: bool = False
+    name_span: Span = field(default=_NOWHERE, kw_only=True, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison(Node):
+    """`left op right`; op is one of `== != < <= > >=`."""
+
+    op: str
+    left: Expr
+    right: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic(Node):
+    """`left op right`; op is one of `+ - * / %`."""
+
+    op: str
+    left: Expr
+    right: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Negative(Node):
+    """Unary minus. A minus before a number literal is kept as this node, too."""
+
+    operand: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Not(Node):
+    """`not operand`."""
+
+    operand: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class And(Node):
+    """Two or more operands joined by `and`; nested ones (in parentheses) are kept nested."""
+
+    operands: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or(Node):
+    """Two or more operands joined by `or`."""
+
+    operands: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class In(Node):
+    """`value [not] in[~] (items)`."""
+
+    value: Expr
+    items: tuple[Expr, ...]
+    insensitive: bool = False
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern(Node):
+    """`value op patterns`; op is one of `: like like~ regex regex~`."""
+
+    op: str
+    value: Expr
+    patterns: tuple[Literal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage(Node):
+    """`relation of [event]`: parsed so that the diagnostic can name it; not evaluated yet."""
+
+    relation: str
+    event: EventQuery
+
+
+Expr = (
+    Literal | Field | Call | Comparison | Arithmetic | Negative | Not | And | Or | In | Pattern | Lineage
+)
+
+
+# --- statements ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class EventQuery(Node):
+    """`category where condition`; category is None for `any`."""
+
+    category: str | None
+    condition: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Node):
+    """One bracket of a sequence or sample: `[event] by keys with runs=N`, `![event]` if missing."""
+
+    event: EventQuery
+    keys: tuple[Expr, ...] = ()
+    runs: int = 1
+    missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence(Node):
+    """`sequence by keys with maxspan=… steps until`. `maxspan` is in nanoseconds."""
+
+    steps: tuple[Step, ...]
+    keys: tuple[Expr, ...] = ()
+    maxspan: int | None = None
+    until: Step | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample(Node):
+    """`sample by keys steps`."""
+
+    steps: tuple[Step, ...]
+    keys: tuple[Expr, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Join(Node):
+    """`join by keys steps until`: parsed only to be refused by name."""
+
+    steps: tuple[Step, ...]
+    keys: tuple[Expr, ...] = ()
+    until: Step | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pipe(Node):
+    """`| name args`."""
+
+    name: str
+    args: tuple[Expr, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Query(Node):
+    """A whole statement."""
+
+    body: EventQuery | Sequence | Sample | Join
+    pipes: tuple[Pipe, ...] = ()

@@ -1,0 +1,47 @@
+"""Where records come from. A source replays, from a position, exactly the records after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+from detectord.events.record import Record
+
+Partition = tuple[str, int]
+"""Topic (or file name) and partition number."""
+
+Positions = Mapping[Partition, int]
+"""Per partition the offset of the next record to read: the last one taken + 1."""
+
+
+class Poll(NamedTuple):
+    """What one poll brought: records in partition order; the partitions whose end was reached and
+    not left again; whether the assignment changed since the last poll (then everything not yet
+    committed must be read again); whether the input is finite and this was its last record."""
+
+    records: list[Record]
+    at_end: frozenset[Partition]
+    rebalanced: bool = False
+    finished: bool = False
+
+
+class Source(Protocol):
+    """A stream of records with positions. `Record.arrival` is left 0: the supervisor numbers."""
+
+    def poll(self, limit: int, timeout: float) -> Poll:
+        """At most `limit` records, waiting at most `timeout` seconds for the first. Serves the
+        client's callbacks, so it must be called at least every few seconds (limit 0: only that)."""
+        ...
+
+    def assignment(self) -> frozenset[Partition]:
+        """The partitions this source reads now."""
+        ...
+
+    def seek(self, positions: Positions) -> None:
+        """Go on reading at `positions`; an assigned partition that is not named goes back to where
+        the source first started it (committed position, else the configured start)."""
+        ...
+
+    def close(self) -> None:
+        """Leave; nothing is committed by closing."""
+        ...
