@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
+
+Partition = tuple[str, int]
+"""Topic (or file name) and partition number."""
+
+Positions = Mapping[Partition, int]
+"""Per partition the offset of the next record to read: the last one taken + 1."""
 
 
 class Record(NamedTuple):

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from detectord.alerts import AlertRecord
-from detectord.events.record import DeadLetter
-from detectord.sources import Positions
+from detectord.events.record import DeadLetter, Positions
 
 
 class Outputs(NamedTuple):

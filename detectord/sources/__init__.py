@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
-from detectord.events.record import Record
-
-Partition = tuple[str, int]
-"""Topic (or file name) and partition number."""
-
-Positions = Mapping[Partition, int]
-"""Per partition the offset of the next record to read: the last one taken + 1."""
-
+from detectord.events.record import Partition, Positions, Record
 
 class Poll(NamedTuple):
     """What one poll brought: records in partition order; the partitions whose end was reached and
