@@ -1,0 +1,260 @@
+"""Lucene's regular expressions: translated, and matched against whole values."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detectord.eql.regex import LONGEST_PATTERN, RegexError, compile_regex
+from detectord.eql.text import fold
+
+
+@pytest.mark.parametrize(
+    ("pattern", "yes", "no"),
+    [
+        ("", [""], ["a"]),
+        ("abc", ["abc"], ["abcd", "xabc", "ABC", ""]),
+        ("a.c", ["abc", "a\nc", "a\U0001f680c"], ["ac", "abbc"]),
+        (".*", ["", "a\r\nb"], []),
+        ("a?b*c+", ["c", "abbcc"], ["ab", ""]),
+        ("a{3}", ["aaa"], ["aa", "aaaa"]),
+        ("a{2,}", ["aa", "aaaaa"], ["a"]),
+        ("a{1,2}", ["a", "aa"], ["", "aaa"]),
+        ("a{0}", [""], ["a"]),
+        ("a{02}", ["aa"], ["a"]),
+        ("a.*?b", ["ab", "axxb"], ["a"]),  # not lazy: an optional `.*`
+        ("a+?", ["", "a", "aa"], ["b"]),
+        ("a{2}{2}", ["aaaa"], ["aa"]),
+        ("(a|bc)+", ["a", "bca"], ["b", ""]),
+        ("a|b|cd", ["a", "b", "cd"], ["ab", "d"]),
+        ("()", [""], ["a"]),
+        ("(a|())b", ["ab", "b"], ["a"]),
+        ("[abc]", ["a", "c"], ["d", "ab"]),
+        ("[a-cx]", ["b", "x"], ["-", "d"]),
+        ("[^a-c]", ["d", "\n", "\U0001f680"], ["a", ""]),
+        ("[a^]", ["^", "a"], ["b"]),
+        ("[-a]", ["-", "a"], ["b"]),
+        ("[a-]", ["-", "a"], ["b"]),
+        ("[a\\-c]", ["-", "a", "c"], ["b"]),
+        ("[\\w-.]", ["-", ".", "k", "_"], ["/", "é"]),
+        ("[]a]", ["]", "a"], ["[", ""]),
+        ("[\\]\\\\]", ["]", "\\"], ["["]),
+        ('[".*+?(|~@&<>#$]', list('".*+?(|~@&<>#$'), ["a"]),
+        ("[\u00e0-\u00ff]", ["\u00e9"], ["e", "\u00c9"]),
+        ("\\d\\D\\s\\S\\w\\W", ["1a bz-", "1é\tb_é"], ["1a\vbz-", "٣a bz-"]),
+        ("[\\d][\\D]", ["1a", "1\U0001f680"], ["11", "aa"]),
+        ("[^\\d\\s]", ["a", "\v"], ["1", " "]),
+        ("[^\\d\\D]*", [""], ["a"]),
+        ("\\S\\S", ["\v\f"], ["\t\t"]),
+        ("^a$", ["^a$"], ["a"]),
+        ("a\\.b\\/c\\\\", ["a.b/c\\"], ["axb/c\\"]),
+        ('\\~\\&\\<\\>\\@\\#\\"\\1\\-', ['~&<>@#"1-'], ["~"]),
+        ('"a.b*"', ["a.b*"], ["axb"]),
+        ('x"ab"{2}', ["xabab"], ["xabb"]),
+        ('""a', ["a"], [""]),
+        ('"\\d"', ["\\d"], ["1"]),
+        ("a]}b", ["a]}b"], ["a"]),
+        ("a-b:c,d e/f!%'=;_`", ["a-b:c,d e/f!%'=;_`"], [""]),
+    ],
+)
+def test_patterns(pattern: str, yes: list[str], no: list[str]) -> None:
+    test = compile_regex([pattern])
+    assert [value for value in yes + no if test(value)] == yes
+
+
+@pytest.mark.parametrize(
+    ("pattern", "offset", "message"),
+    [
+        ("ab(c", 2, "not closed"),
+        ("a(b(c)", 1, "not closed"),
+        ("ab)", 2, "no group is open"),
+        ("[ab", 0, "not closed"),
+        ("x[]", 1, "not closed"),
+        ("x[^]", 1, "not closed"),
+        ("[a\\", 2, "backslash"),
+        ("[z-a]", 1, "range"),
+        ("[\\d-\\z]", 4, "no meaning"),
+        ("[a-\\d]", 1, "range"),
+        ('a"b', 1, "not closed"),
+        ("ab\\", 2, "backslash"),
+        ("a\\bc", 1, "no meaning"),
+        ("\\p{L}", 0, "no meaning"),
+        ("*a", 0, "nothing to repeat"),
+        ("a|+b", 2, "nothing to repeat"),
+        ("(?:a)", 1, "nothing to repeat"),
+        ("{2}", 0, "nothing to repeat"),
+        ("a{", 1, "expected"),
+        ("a{,2}", 1, "expected"),
+        ("a{2,1}", 1, "larger"),
+        ("a{1001}", 1, "at most 1000"),
+        ("a{1," + "9" * 900 + "}", 1, "at most 1000"),
+        ("a{" + "9" * 5000, LONGEST_PATTERN, "at most 1000"),
+        ("a||b", 2, "empty"),
+        ("|a", 0, "empty"),
+        ("a|", 2, "empty"),
+        ("(|a)", 1, "empty"),
+        ("(a|)", 3, "empty"),
+        ("a~b", 1, "complement"),
+        ("a&b", 1, "intersection"),
+        ("a<1-9>", 1, "numeric range"),
+        ("a>b", 1, "numeric range"),
+        ("a@b", 1, "any string"),
+        ("a#b", 1, "empty language"),
+        ("a\ud800", 1, "surrogate"),
+        ("((a{1000}){1000}){1000}", 0, "too complex"),
+        ("a" * (LONGEST_PATTERN + 1), LONGEST_PATTERN, "at most 1000 characters"),
+    ],
+    ids=lambda value: value[:20] if isinstance(value, str) else None,
+)
+def test_refused(pattern: str, offset: int, message: str) -> None:
+    with pytest.raises(RegexError, match=message) as caught:
+        compile_regex(["fine", pattern])
+    assert caught.value.offset == offset
+
+
+@pytest.mark.parametrize(
+    ("pattern", "yes", "no"),
+    [
+        ("Run[A-Z]{2}\\.EXE", ["runab.exe", "RUNZZ.exe"], ["run1b.exe"]),
+        ("[a-z]", ["Q"], ["1"]),
+        ("[^A-Z]", ["1", "é"], ["a", "Q"]),
+        ("[@-C]", ["@", "c", "B"], ["d", "`"]),
+        ("[Z-a]", ["_", "z", "Z", "a", "A"], ["b"]),
+        ("\\W", ["-", "é"], ["k", "K", "\u212a"]),
+        ("k", ["K", "\u212a"], ["x"]),  # the Kelvin sign folds to a plain k
+        ("[j-l]", ["\u212a"], ["x"]),
+        ("[\u212a]", ["k"], ["x"]),
+        ("ΣΑΣ", ["σας".replace("ς", "σ"), "ΣΑΣ"], ["σας"]),
+        ("[Α-Ω]+", ["αβγ", "ΩΣ"], ["abc"]),
+        ("[\u0001-\U0010ffff]", ["a", "Z", "\U0010fffe"], ["\0"]),
+        ('"Lit.Eral"', ["lit.eral"], ["litxeral"]),
+        ("ß", ["ß", "ẞ"], ["ss", "SS"]),
+        ("İ", ["İ"], ["i", "i̇", "I"]),
+        ("\\d[\\D]", ["1A"], ["A1"]),
+    ],
+)
+def test_insensitive(pattern: str, yes: list[str], no: list[str]) -> None:
+    test = compile_regex([pattern], insensitive=True)
+    assert [value for value in yes + no if test(value)] == yes
+
+
+def test_a_list_is_any_of_its_patterns() -> None:
+    test = compile_regex(["a|b", "c+", ""])
+    assert [value for value in ["a", "b", "cc", "", "ac", "d"] if test(value)] == ["a", "b", "cc", ""]
+
+
+def test_a_list_too_large_for_one_program() -> None:
+    test = compile_regex([f"{i}([^a-z]{{0,900}}){i}" for i in range(60)])
+    assert test("7ABC7")
+    assert not test("7ABC8")
+
+
+def test_too_large_says_why() -> None:
+    with pytest.raises(RegexError, match=r"too complex: invalid repetition size: \{900,900\}"):
+        compile_regex(["(a{900}){900}"])
+
+
+def test_no_pattern_matches_nothing() -> None:
+    assert not compile_regex([])("")
+
+
+def test_a_lone_surrogate_is_one_character() -> None:
+    value = "a\udc00b"
+    assert compile_regex(["a.b"])(value)
+    assert compile_regex(["a\\Wb"], insensitive=True)(value)
+    assert not compile_regex(["ab", "a\\wb", "a..b"])(value)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "(a*)*b",
+        "(a|a)*b",
+        "(a?){40}a{40}b",
+        "(.*a){12}b",
+        ".*a.*a.*a.*a.*b",
+        "(" * 300 + "a*" + ")*" * 300 + "b",
+    ],
+)
+def test_hostile_values(pattern: str) -> None:
+    assert not compile_regex([pattern])("a" * 1_000_000)
+
+
+@given(st.text('ab()[]{}|*+?.^$\\"-,~&<>@#019dDwWsS é\U0001f680\ud800', max_size=30))
+def test_any_text_is_translated_or_refused_inside_it(pattern: str) -> None:
+    outcome = trouble(pattern)
+    assert outcome is None or (0 <= outcome.offset <= len(pattern) and outcome.message)
+
+
+def trouble(pattern: str) -> RegexError | None:
+    try:
+        compile_regex([pattern])("ab")
+    except RegexError as error:
+        return error
+    return None
+
+
+ALPHABET = "abAB"
+
+
+@st.composite
+def expressions(draw: st.DrawFn, depth: int = 3) -> tuple[str, frozenset[str]]:
+    """A pattern and all the strings of at most 4 characters that it matches."""
+    kind = draw(
+        st.sampled_from(["text", "class", "any"] if depth == 0 else ["or", "then", "star", "maybe", "text"])
+    )
+    if kind == "text":
+        text = draw(st.text(ALPHABET, max_size=2))
+        return f'"{text}"', frozenset([text])
+    if kind == "class":
+        low, high = sorted(draw(st.tuples(st.sampled_from(ALPHABET), st.sampled_from(ALPHABET))))
+        negated = draw(st.booleans())
+        members = frozenset(c for c in ALPHABET if (low <= c <= high) is not negated)
+        return f"[{'^' if negated else ''}{low}-{high}]", members
+    if kind == "any":
+        return ".", frozenset(ALPHABET)
+    pattern, language = draw(expressions(depth - 1))
+    if kind in ("or", "then"):
+        other, more = draw(expressions(depth - 1))
+        if kind == "or":
+            return f"({pattern}|{other})", language | more
+        return pattern + other, _joined(language, more)
+    if kind == "maybe":
+        return f"({pattern})?", language | {""}
+    closed = frozenset([""])
+    while (longer := closed | _joined(closed, language)) != closed:
+        closed = longer
+    return f"({pattern})*", closed
+
+
+def _joined(first: frozenset[str], second: frozenset[str]) -> frozenset[str]:
+    return frozenset(a + b for a in first for b in second if len(a + b) <= 4)
+
+
+@given(expressions(), st.lists(st.text(ALPHABET, max_size=4), min_size=1, max_size=10))
+def test_matches_its_language(expression: tuple[str, frozenset[str]], values: list[str]) -> None:
+    pattern, language = expression
+    test = compile_regex([pattern])
+    for value in [*values, *sorted(language)[:5]]:
+        assert test(value) is (value in language), (pattern, value)
+
+
+LETTERS = "aAkK\u212aéÉσΣςıİI1"
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(LETTERS), st.sampled_from(LETTERS)).map(sorted), min_size=1, max_size=3
+    ),
+    st.booleans(),
+    st.sampled_from(LETTERS),
+)
+def test_insensitive_class_is_a_class_of_folded_characters(
+    ranges: list[list[str]], negated: bool, value: str
+) -> None:
+    members = {fold(chr(code)) for low, high in ranges for code in range(ord(low), ord(high) + 1)}
+    test = compile_regex(
+        [f"[{'^' if negated else ''}{''.join(f'{low}-{high}' for low, high in ranges)}]"], insensitive=True
+    )
+    assert test(value) is ((fold(value) in members) is not negated)
