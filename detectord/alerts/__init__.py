@@ -1,4 +1,4 @@
-"""Detections to bytes: one module a format, each a function of one shape, listed in FORMATS."""
+"""Detections to bytes: one module a format, each a function of one shape, listed in `formats.py`."""
 
 from __future__ import annotations
 
