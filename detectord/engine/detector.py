@@ -1,0 +1,267 @@
+"""The engine of one worker: events in, detections and step hits out; hits and watermarks in,
+detections out; changed state on demand.
+
+Rule 1: `evaluate` is stateless and may run ahead; only `receive` and `advance` touch state. So state
+is a function of the hits and watermarks received, whatever later batches were evaluated already.
+Rule 2: in event-time mode a hit waits until the watermark has passed it, and one that comes behind the
+watermark is late: counted, left out. In order-of-arrival mode `advance` takes all that waits.
+Rule 3: whatever may cost a detection is tallied under the rule it may have cost: late, evicted,
+capped, repeated.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from detectord.compiler.compiled import CompiledRule, JoinKey, RuleSet
+from detectord.engine.detection import Detection
+from detectord.engine.dispatch import Dispatcher, Tallies
+from detectord.engine.hits import EventHits, Order, RuleHit, canonical_key, hits_of
+from detectord.engine.sequences import Partial, new_row, walk
+from detectord.engine.state import Member, StateChange, StatePartition
+from detectord.engine.watermark import END_OF_TIME
+from detectord.events.event import Event
+from detectord.events.record import Record
+
+Rank = tuple[int, Order, str, str]
+"""Arrival of the deciding record, order of the deciding event, rule_id, join key: detections in an order
+that does not depend on how the work was shared out. Where event time decides, arrival says nothing
+and is END_OF_TIME: sequences come behind what was found at once."""
+
+AT_ONCE: Order = (0, (0, "", 0), "", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """What the engine must know of the configuration. Times are nanoseconds, sizes bytes.
+
+    `max_bytes` bounds the state of this worker, None: unbounded (finite input). `grace` is how long a
+    partial is kept after its span in order-of-arrival mode, where events may come out of order.
+    """
+
+    partitions: int = 64
+    by_arrival: bool = False
+    max_future: int = 300 * 1_000_000_000
+    max_key_tuples: int = 1_000
+    max_bytes: int | None = None
+    remember: int = 600 * 1_000_000_000
+    grace: int = 300 * 1_000_000_000
+    topic_indices: tuple[tuple[str, str], ...] = ()
+
+
+class Ranked(NamedTuple):
+    """A detection with its place among the others."""
+
+    rank: Rank
+    detection: Detection
+
+
+class Detector:
+    """Evaluates events against a rule set and keeps the state of some state partitions.
+
+    `revive` makes the event of a record again, by its sid (a partial keeps bytes, not objects).
+    """
+
+    def __init__(
+        self, rules: RuleSet, settings: EngineSettings, revive: Callable[[Record, str], Event]
+    ) -> None:
+        self.tallies: Tallies = Counter()
+        self._settings = settings
+        self._revive = revive
+        self._dispatcher = Dispatcher(
+            rules, max_key_tuples=settings.max_key_tuples, topic_indices=dict(settings.topic_indices)
+        )
+        self._rules: dict[str, list[CompiledRule]] = {}
+        for rule in rules.rules:
+            if rule.is_sequence and rule.rule.enabled:
+                self._rules.setdefault(rule.match_hash, []).append(rule)
+        self._spans = {name: alike[0].maxspan for name, alike in self._rules.items()}
+        self._partitions: dict[int, StatePartition] = {}
+        self._watermark: int | None = None
+
+    # --- events -------------------------------------------------------------------------------
+
+    def evaluate(self, event: Event) -> tuple[list[Ranked], list[EventHits]]:
+        """What an event satisfies: detections of event rules, and its step hits."""
+        if not event.text("event.category"):
+            self.tallies["no_category", event.record.topic] += 1
+        found = self._dispatcher.find(event, self.tallies)
+        arrival = event.record.arrival
+        detections = [
+            Ranked((arrival, AT_ONCE, rule.rule.rule_id, ""), Detection(rule, (event,)))
+            for rule in found.rules
+        ]
+        if not found.hits:
+            return detections, []
+        settings = self._settings
+        hits = hits_of(
+            event,
+            found.hits,
+            partitions=settings.partitions,
+            max_future=settings.max_future,
+            by_arrival=settings.by_arrival,
+            tallies=self.tallies,
+        )
+        return detections, hits
+
+    # --- hits and time --------------------------------------------------------------------------
+
+    def receive(self, events: Iterable[EventHits]) -> None:
+        """Take hits for the state partitions kept here, in order of arrival."""
+        for event in sorted(events, key=lambda e: (e.arrival, e.sid)):
+            state = self._partition(event.partition)
+            if state.is_repeated(event):
+                self.tallies["dropped", "duplicate"] += 1
+                continue
+            for hit in event.hits:
+                if hit.match_hash not in self._rules:
+                    continue
+                if self._is_late(hit):
+                    for rule in self._rules[hit.match_hash]:
+                        self.tallies["rule_late", rule.rule.rule_id] += 1
+                    self.tallies["late", event.topic] += 1
+                    continue
+                state.hold(event, hit)
+
+    def advance(self, watermark: int | None) -> list[Ranked]:
+        """Event time has come to `watermark` (None: unknown): go on with the hits that waited for it."""
+        if watermark is not None:
+            self._watermark = max(watermark, self._watermark or watermark)
+        done: list[Ranked] = []
+        for state in self._partitions.values():
+            self._advance_partition(state, done)
+        self._keep_bound()
+        done.sort(key=lambda ranked: ranked.rank)
+        return done
+
+    def _advance_partition(self, state: StatePartition, done: list[Ranked]) -> None:
+        by_arrival = self._settings.by_arrival
+        if by_arrival or self._watermark is not None:
+            limit = None if by_arrival or self._watermark == END_OF_TIME else self._watermark
+            for sid, hit in state.due(limit):
+                self._go_on(state, sid, hit, done)
+        if self._watermark is not None:
+            state.set_watermark(self._watermark)
+            before = self._watermark - (self._settings.grace if by_arrival else 0)
+            for match_hash in state.expire(before, self._spans):
+                self._tally_removed(match_hash, "expired")
+            state.forget_before(before)
+
+    def _go_on(self, state: StatePartition, sid: str, hit: RuleHit, done: list[Ranked]) -> None:
+        """Offer one hit to the rows of all its keys."""
+        alike = self._rules.get(hit.match_hash)
+        if alike is None:
+            return
+        rule = alike[0]
+        by_key: dict[str, tuple[JoinKey, list[tuple[int, bool]]]] = {}
+        for step_keys in hit.steps:
+            for key in step_keys.keys:
+                satisfied = by_key.setdefault(canonical_key(key), (key, []))[1]
+                satisfied.append((step_keys.step, step_keys.fanned_out))
+        for key, satisfied in by_key.values():
+            slots = state.slots(hit.match_hash, key)
+            if slots is None:
+                if all(step != 0 for step, _ in satisfied):
+                    continue  # a later step never makes a row: keys come from attackers
+                slots = new_row(len(rule.steps))
+            member = Member(sid, any(fanned_out for _, fanned_out in satisfied))
+            _, complete = walk(slots, [step for step, _ in satisfied], hit.time, member, rule.maxspan)
+            if complete is not None:
+                done.extend(self._complete(state, alike, key, hit.order, complete))
+            state.put(hit.match_hash, key, slots, rule.maxspan)
+
+    def _complete(
+        self,
+        state: StatePartition,
+        alike: list[CompiledRule],
+        key: JoinKey,
+        order: Order,
+        partial: Partial[Member],
+    ) -> Iterable[Ranked]:
+        events = tuple(self._revive(state.record_of(m.sid), m.sid) for m in partial.events)
+        self._tally_removed(alike[0].match_hash, "completed")
+        for rule in alike:
+            fields = (field.path for field in rule.steps[0].keys)
+            detection = Detection(
+                rule,
+                events,
+                stages=tuple(range(len(events))),
+                join=tuple(zip(fields, key, strict=True)),
+                fanned_out=any(member.fanned_out for member in partial.events),
+            )
+            arrival = order[0] if self._settings.by_arrival else END_OF_TIME
+            yield Ranked((arrival, order, rule.rule.rule_id, canonical_key(key)), detection)
+
+    def _is_late(self, hit: RuleHit) -> bool:
+        return not self._settings.by_arrival and self._watermark is not None and hit.time < self._watermark
+
+    def _tally_removed(self, match_hash: str, reason: str, count: int = 1) -> None:
+        for rule in self._rules.get(match_hash, ()):
+            self.tallies["state_removed", rule.rule.rule_id, reason] += count
+
+    def _keep_bound(self) -> None:
+        """Evict what would expire first until the state fits its bound."""
+        limit = self._settings.max_bytes
+        if limit is None:
+            return
+        while self.size() > limit:
+            candidates = [s for s in self._partitions.values() if s.oldest_deadline() is not None]
+            if candidates:
+                victim = min(candidates, key=lambda s: (s.oldest_deadline(), s.number))
+            else:
+                victim = max(self._partitions.values(), key=lambda s: (s.size, -s.number))
+            evicted = victim.evict_oldest()
+            if evicted is None:
+                if not candidates:
+                    return
+                continue
+            self._tally_removed(evicted[0], "capacity", evicted[1])
+
+    # --- state ----------------------------------------------------------------------------------
+
+    def size(self) -> int:
+        """Bytes of state, estimated."""
+        return sum(state.size for state in self._partitions.values())
+
+    def partials(self) -> Counter[str]:
+        """How many partials wait, by rule_id."""
+        counts: Counter[str] = Counter()
+        for state in self._partitions.values():
+            for match_hash, count in state.partials().items():
+                for rule in self._rules.get(match_hash, ()):
+                    counts[rule.rule.rule_id] += count
+        return counts
+
+    def held(self) -> int:
+        """How many hits wait for the watermark."""
+        return sum(state.held() for state in self._partitions.values())
+
+    def take_changes(self) -> list[StateChange]:
+        """The state entries that changed since this was last called."""
+        return [change for state in self._partitions.values() for change in state.take_changes()]
+
+    def restore(self, entries: Mapping[int, Iterable[tuple[bytes, bytes]]], watermark: int | None) -> None:
+        """Forget everything and go on from `entries`, by state partition.
+
+        Raises:
+            StateError: an entry is of another format.
+        """
+        self.tallies.clear()
+        self._partitions.clear()
+        self._watermark = watermark
+        for number, own in entries.items():
+            self._partition(number).restore(own, self._spans)
+
+    def take_tallies(self) -> Tallies:
+        """The counts since this was last called."""
+        tallies, self.tallies = self.tallies, Counter()
+        return tallies
+
+    def _partition(self, number: int) -> StatePartition:
+        state = self._partitions.get(number)
+        if state is None:
+            state = self._partitions[number] = StatePartition(number, self._settings.remember)
+        return state

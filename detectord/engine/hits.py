@@ -1,0 +1,186 @@
+"""Step hits: what a worker that evaluated an event tells the owner of a sequence's state.
+
+Rule 1: a hit carries all that the owner needs, the event's bytes included, so that any worker of any
+instance can go on with it.
+Rule 2: hits of one event for one state partition travel together; a repeated event (same sid) can so
+be told from the second rule that the same event concerns.
+
+The order of hits (eql.md 5.1, architecture.md 3): event time; the rule's tiebreaker, else agent.id and
+event.sequence, missing last; the sid, in which numbers compare as numbers. In order-of-arrival mode
+the number that the supervisor gave the record stands in front of all that.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable
+
+import msgspec
+
+from detectord.compiler.compiled import CompiledRule, JoinKey, KeyValue
+from detectord.engine.dispatch import StepHit, Tallies
+from detectord.engine.watermark import END_OF_TIME
+from detectord.events.event import Event
+from detectord.events.identity import sid, sid_order
+from detectord.events.record import Record
+
+Tie = tuple[int, str, int | float]
+Order = tuple[int, Tie, str, int]
+"""(event time or arrival number, tiebreaker, sid as text, sid's number)."""
+
+
+class StepKeys(msgspec.Struct, frozen=True, array_like=True):
+    """One step with those of the event's keys that this partition keeps. `fanned_out` is true if the
+    event had several key tuples for the step, wherever they are kept."""
+
+    step: int
+    fanned_out: bool
+    keys: tuple[tuple[str | int | float | bool | None, ...], ...]
+
+
+class RuleHit(msgspec.Struct, frozen=True, array_like=True):
+    """One event for all sequence rules of one `match_hash`: the steps it satisfies, last first."""
+
+    match_hash: str
+    steps: tuple[StepKeys, ...]
+    time: int
+    order: tuple[int, tuple[int, str, int | float], str, int]
+
+
+class EventHits(msgspec.Struct, frozen=True, array_like=True):
+    """One event with all its hits for one state partition."""
+
+    partition: int
+    sid: str
+    topic: str
+    source_partition: int
+    offset: int
+    timestamp: int | None
+    arrival: int
+    value: bytes
+    hits: tuple[RuleHit, ...]
+
+    @property
+    def record(self) -> Record:
+        """The event's record, as it came (its key apart, which nothing needs any more)."""
+        return Record(
+            self.topic, self.source_partition, self.offset, self.timestamp, None, self.value, self.arrival
+        )
+
+
+def partition_hash(*parts: str) -> int:
+    """A hash of texts that is the same in every process and release; parts cannot run together."""
+    crc = 0
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass")
+        crc = zlib.crc32(data, zlib.crc32(len(data).to_bytes(4, "big"), crc))
+    return crc
+
+
+def canonical_key(key: JoinKey) -> str:
+    """The join key as canonical JSON."""
+    return json.dumps(key, ensure_ascii=False, separators=(",", ":"))
+
+
+def key_text(value: KeyValue) -> str:
+    """One value of a key as text, a string as it is."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def state_partition(rule: CompiledRule, key: JoinKey, partitions: int) -> int:
+    """The partition that keeps the partials of `key`: by host for a host-bound rule, so that they lie
+    where the host's events go anyway; by rule and key for any other."""
+    if rule.host_position is not None:
+        return partition_hash(key_text(key[rule.host_position])) % partitions
+    return partition_hash(rule.match_hash, canonical_key(key)) % partitions
+
+
+def hit_time(rule: CompiledRule, event: Event) -> int | None:
+    """The event's time as `rule` sees it; None: it takes no part."""
+    if rule.timestamp_field == "@timestamp":
+        time = event.time
+    else:
+        time = next(iter(event.instants(rule.timestamp_field)), None)
+    return time if time is not None and abs(time) < END_OF_TIME else None
+
+
+def tie(rule: CompiledRule, event: Event) -> Tie:
+    """What decides between equal times: numbers before texts, missing last."""
+    if rule.tiebreaker_field:
+        values = event.values(rule.tiebreaker_field)
+        if not values:
+            return (2, "", 0)
+        value = values[0]
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return (0, "", _portable(value))
+        return (1, event.text(rule.tiebreaker_field)[0], 0)
+    sequence = event.numbers("event.sequence")
+    if not sequence:
+        return (2, "", 0)
+    agent = event.text("agent.id")
+    return (0, agent[0] if agent else "", _portable(sequence[0]))
+
+
+def _portable(number: int | float) -> int | float:
+    """An integer that travels in 64 bits; one that does not fit goes as a double."""
+    return number if isinstance(number, float) or -(2**63) <= number < 2**63 else float(f"{number:e}")
+
+
+def hits_of(
+    event: Event,
+    hits: Iterable[StepHit],
+    *,
+    partitions: int,
+    max_future: int,
+    by_arrival: bool,
+    tallies: Tallies,
+) -> list[EventHits]:
+    """The hits of one event, sorted to their state partitions.
+
+    An event more than `max_future` ns ahead of its record is taken at the record's time: a clock that
+    runs ahead must not carry its events out of reach.
+    """
+    by_partition: dict[int, list[RuleHit]] = {}
+    record = event.record
+    text, number = sid_order(event)
+    for rule, steps in hits:
+        time = hit_time(rule, event)
+        if time is None:
+            tallies["no_time", rule.rule.rule_id] += 1
+            continue
+        if record.timestamp is not None and time > record.timestamp * 1_000_000 + max_future:
+            time = record.timestamp * 1_000_000
+            tallies["future", record.topic] += 1
+        order: Order = (record.arrival if by_arrival else time, tie(rule, event), text, number)
+        for partition, own_steps in _spread(rule, steps, partitions).items():
+            hit = RuleHit(rule.match_hash, tuple(own_steps), time, order)
+            by_partition.setdefault(partition, []).append(hit)
+    return [
+        EventHits(
+            partition,
+            sid(event),
+            record.topic,
+            record.partition,
+            record.offset,
+            record.timestamp,
+            record.arrival,
+            record.value,
+            tuple(rule_hits),
+        )
+        for partition, rule_hits in by_partition.items()
+    ]
+
+
+def _spread(
+    rule: CompiledRule, steps: Iterable[tuple[int, tuple[JoinKey, ...]]], partitions: int
+) -> dict[int, list[StepKeys]]:
+    """Sort the keys of every step to the partitions that keep them."""
+    spread: dict[int, list[StepKeys]] = {}
+    for step, keys in steps:
+        own: dict[int, list[JoinKey]] = {}
+        for key in keys:
+            own.setdefault(state_partition(rule, key, partitions), []).append(key)
+        for partition, own_keys in own.items():
+            spread.setdefault(partition, []).append(StepKeys(step, len(keys) > 1, tuple(own_keys)))
+    return spread

@@ -1,0 +1,398 @@
+"""`detectord run`: the daemon from its configuration to its exit code.
+
+Order matters and says so: rules are loaded and checked, then the workers are started, and only then
+does a Kafka client exist, so that no worker inherits anything of it. Whatever goes wrong ends here, as
+one log line that says what to do and an exit code that says who has to (operations: 65 rules, 69
+Kafka, 70 workers, 75 try again, 78 configuration).
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import confluent_kafka
+
+from detectord import __version__, log, metrics
+from detectord.alerts.settings import AlertSettings
+from detectord.config import Config, ConfigError, Problem, masked
+from detectord.engine.detector import EngineSettings
+from detectord.engine.watermark import EventTimeWatermark
+from detectord.eql import ast
+from detectord.kafka import KafkaSettings
+from detectord.metrics import KnownRule, Metrics
+from detectord.rules.load import Loaded, load
+from detectord.runtime.clock import SystemClock
+from detectord.runtime.http import Health, HttpServer
+from detectord.runtime.pool import ProcessPool
+from detectord.runtime.reporter import Reporter
+from detectord.runtime.sharding import Router
+from detectord.runtime.supervisor import CrashLoopError, DrainTimeoutError, Settings, Supervisor
+from detectord.runtime.worker import WorkerSettings, WorkerStart, serve
+from detectord.sinks import DeliveryError
+from detectord.sinks.kafka import KafkaSink
+from detectord.sources import SourceError
+from detectord.sources.kafka import KafkaSource
+
+LOG = log.get(__name__)
+
+CLEAN, BAD_RULES, NO_KAFKA, BROKEN, TRY_AGAIN = 0, 65, 69, 70, 75
+STUCK_SECONDS = 30.0
+"""/healthz fails when the loop has not gone round for this long."""
+IDLE_SECONDS = 60.0
+"""/readyz fails when there was neither a commit nor an idle turn for this long."""
+LOOK_SECONDS = 1.0
+"""How often gauges that have to be asked for are brought up to date."""
+
+
+class StartupError(Exception):
+    """Kafka could not be reached, or would not have us, within `startup.timeout`."""
+
+
+def run(config: Config) -> int:
+    """Run until stopped; the exit code.
+
+    Raises:
+        ConfigError: the configuration asks for what does not exist yet.
+    """
+    _refuse_what_is_missing(config)
+    counts = Metrics(per_rule=config.metrics.per_rule)
+    log.setup(level=config.log.level, form=config.log.format, instance=config.instance, count=counts.message)
+    for sentence in config.not_yet():
+        LOG.warning("config.no_effect", reason=sentence)
+    loaded = load([Path(path) for path in config.rules.paths], maturity=config.rules.maturity)
+    _report_rules(loaded)
+    if len(loaded.rules) < config.rules.min_loaded:
+        LOG.error(
+            "rules.too_few",
+            count=len(loaded.rules),
+            wanted=config.rules.min_loaded,
+            next="mend the rules named above, or lower rules.min_loaded",
+        )
+        return BAD_RULES
+    return Daemon(config, loaded, counts).run()
+
+
+class Daemon:
+    """Everything that runs, wired together."""
+
+    def __init__(self, config: Config, loaded: Loaded, counts: Metrics) -> None:
+        self._config = config
+        self._loaded = loaded
+        self._counts = counts
+        self._started = time.monotonic()
+        self._looked = 0.0
+        self._signals = 0
+        self._source_started = False
+        self._last_trouble = ""
+        self._pool = ProcessPool(config.workers, serve, self._worker_start)  # before any Kafka client
+        self._declare_metrics()
+        settings = _kafka_settings(config)
+        self._source = KafkaSource(
+            settings, config.topics, start=config.input.start, on_event=self._on_kafka_event
+        )
+        self._sink = KafkaSink(
+            settings,
+            self._source.commit,
+            alert_topic=config.alert_topic,
+            dead_letter_topic=config.dlq_topic,
+            dead_letter_limit=config.dlq.max_value_bytes,
+            tick=self._tick,
+            on_event=self._on_kafka_event,
+        )
+        self._clock = SystemClock()
+        self._supervisor = self._make_supervisor()
+        self._http = HttpServer(
+            config.http.address,
+            Health(counts.exposition, self._is_alive, self._checks, self._status, self._rules_status),
+        )
+
+    def run(self) -> int:
+        """Run until stopped; the exit code."""
+        self._take_signals()
+        self._http.start()
+        LOG.info(
+            "daemon.started",
+            version=__version__,
+            workers=self._config.workers,
+            rules=len(self._loaded.rules),
+            topics=",".join(self._config.topics),
+            url=f"{self._http.url}/metrics",
+            delivery="at_least_once",
+            note="no state topic: half-done sequences do not outlive this process",
+        )
+        try:
+            return self._supervise()
+        finally:
+            self._pool.close()
+            self._sink.close()
+            self._source.close()
+            self._http.close()
+
+    def _supervise(self) -> int:
+        try:
+            self._supervisor.run()
+        except StartupError as error:
+            LOG.error("kafka.unreachable", error=str(error), next="check kafka.bootstrap_servers and access")
+            return NO_KAFKA
+        except DeliveryError as error:
+            LOG.error("delivery.failed", error=str(error), next="nothing was acknowledged; restart resumes")
+            return NO_KAFKA
+        except SourceError as error:
+            LOG.error("source.failed", error=str(error), next="restart; another instance may have our name")
+            return TRY_AGAIN
+        except CrashLoopError as error:
+            LOG.error("worker.crash_loop", error=str(error), next="see the worker.died lines above")
+            return BROKEN
+        except DrainTimeoutError as error:
+            LOG.error("drain.timed_out", error=str(error), next="what was not committed is read again")
+            return TRY_AGAIN
+        held, partials = self._supervisor.holding
+        if held or partials:
+            LOG.warning("state.dropped", held=held, partials=partials, note="no state topic yet")
+        LOG.info("daemon.stopped")
+        return CLEAN
+
+    # --- wiring ---------------------------------------------------------------------------------
+
+    def _worker_start(self, worker: int) -> tuple[WorkerStart]:
+        config = self._config
+        indices = {topic: s.index for s in config.sources for topic in s.topics if s.index is not None}
+        engine = EngineSettings(
+            partitions=config.state.partitions,
+            by_arrival=not config.time.allowed_lateness,
+            max_future=config.time.max_future,
+            max_key_tuples=config.engine.max_key_tuples,
+            max_bytes=config.state.max_bytes // config.workers,
+            topic_indices=tuple(indices.items()),
+        )
+        settings = WorkerSettings(
+            worker,
+            config.workers,
+            engine,
+            max_event_bytes=config.input.max_event_bytes,
+            held_event_bytes=config.state.max_event_bytes,
+        )
+        alert = config.alert
+        alerts = AlertSettings(
+            instance=config.instance,
+            version=__version__,
+            space=alert.space,
+            event_kind=alert.event_kind,
+            key_style=alert.key_style,
+            rule_detail=alert.rule_detail,
+            building_blocks=alert.building_blocks,
+            max_bytes=alert.max_bytes,
+            redact=alert.redact,
+            source_index=indices,
+        )
+        return (WorkerStart(self._loaded.rules, settings, alert.format, alerts),)
+
+    def _make_supervisor(self) -> Supervisor:
+        config = self._config
+        keyed = [topic for s in config.sources if s.keyed_by == "host.id" for topic in s.topics]
+        reporter = Reporter(
+            self._counts,
+            alert_topic=config.alert_topic,
+            dead_letter_topic=config.dlq_topic,
+            on_turn=self._turned,
+        )
+        return Supervisor(
+            self._source,
+            self._sink,
+            self._pool,
+            Router(config.workers, config.state.partitions, keyed),
+            EventTimeWatermark(config.time.allowed_lateness, config.time.idle_timeout),
+            self._clock,
+            reporter,
+            Settings(
+                partitions=config.state.partitions,
+                commit_interval=config.delivery.commit_interval,
+                batch_records=config.batch.max_records,
+                commit_records=config.delivery.max_records,
+                commit_bytes=config.delivery.max_bytes,
+                max_in_flight_bytes=config.batch.in_flight_bytes,
+                drain_timeout=config.shutdown.timeout,
+                poll_wait=config.batch.max_wait / 1e9,
+            ),
+        )
+
+    def _declare_metrics(self) -> None:
+        config, counts = self._config, self._counts
+        topics = [*config.topics, config.alert_topic, config.dlq_topic]
+        counts.identify(librdkafka=confluent_kafka.libversion()[0])
+        counts.expect(topic=topics, worker=[str(worker) for worker in range(config.workers)])
+        counts.loaded(map(_known_rule, self._loaded.rules), Counter(r.reason for r in self._loaded.refused))
+        counts.set(metrics.STATE_LIMIT, config.state.max_bytes)
+        counts.set(metrics.WORKERS, config.workers, "configured")
+
+    # --- while it runs --------------------------------------------------------------------------
+
+    def _turned(self) -> None:
+        """Once in every turn of the loop; what has to be asked for is asked for once a second."""
+        now = time.monotonic()
+        if now - self._looked < LOOK_SECONDS:
+            return
+        self._looked = now
+        self._give_up_if_unreachable(now)
+        counts = self._counts
+        counts.set(metrics.READY, float(all(self._checks().values())))
+        counts.set(metrics.DRAINING, float(self._supervisor.stopping))
+        counts.set(metrics.WORKERS, self._pool.alive(), "alive")
+        assigned = Counter(topic for topic, _ in self._source.assignment())
+        for topic in self._config.topics:
+            counts.set(metrics.ASSIGNED_PARTITIONS, assigned[topic], topic)
+        for (topic, partition), lag in self._source.lag().items():
+            counts.set(metrics.CONSUMER_LAG_RECORDS, lag, topic, str(partition))
+        wall = time.time()
+        for (topic, partition), reached in self._supervisor.progress().items():
+            counts.set(metrics.WATERMARK_DELAY, wall - reached / 1e9, topic, str(partition))
+
+    def _tick(self) -> None:
+        """The sink waits for the broker; the loop is alive all the same."""
+        self._supervisor.last_step = self._clock.monotonic()
+
+    def _give_up_if_unreachable(self, now: float) -> None:
+        waited = now - self._started
+        if self._source_started or not self._last_trouble or waited < self._config.startup.timeout / 1e9:
+            return
+        raise StartupError(f"no partition to read after {waited:.0f} s: {self._last_trouble}")
+
+    def _on_kafka_event(self, name: str, details: Mapping[str, object]) -> None:
+        """Called in the loop's thread, from within a poll or a commit."""
+        if name == "source.started":
+            self._source_started = True
+            self._counts.count(metrics.REBALANCES, 1, "assigned")
+        elif name in ("source.revoked", "source.lost"):
+            self._counts.count(metrics.REBALANCES, 1, name.removeprefix("source."))
+        if name.startswith("kafka."):
+            self._last_trouble = f"{name.removeprefix('kafka.')}: {details.get('error', '')}"
+        quiet = name in ("source.started", "source.revoked")
+        say = LOG.info if quiet else LOG.warning
+        say(name, **{key: str(value) for key, value in details.items()})
+
+    def _take_signals(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return  # signals are the main thread's; an embedding program stops us by `stop`
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGHUP, self._on_reload)
+        faulthandler.register(signal.SIGUSR1, all_threads=True)
+
+    def stop(self) -> None:
+        """Drain and end; safe from any thread."""
+        self._supervisor.stop()
+
+    def _on_stop(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        self._signals += 1
+        if self._signals > 1:
+            os._exit(128 + number)
+        LOG.info("daemon.draining", signal=signal.Signals(number).name)
+        self.stop()
+
+    def _on_reload(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        LOG.warning("rules.not_reloaded", reason="reloading is not supported yet; restart to load new rules")
+
+    # --- what HTTP tells ------------------------------------------------------------------------
+
+    def _is_alive(self) -> bool:
+        return self._clock.monotonic() - self._supervisor.last_step < STUCK_SECONDS * 1e9
+
+    def _checks(self) -> dict[str, bool]:
+        supervisor = self._supervisor
+        return {
+            "rules": len(self._loaded.rules) >= self._config.rules.min_loaded,
+            "group": self._source_started,
+            "workers": self._pool.alive() == self._config.workers,
+            "commits": supervisor.is_idle
+            or self._clock.monotonic() - supervisor.last_commit < IDLE_SECONDS * 1e9,
+            "not_draining": not supervisor.stopping,
+        }
+
+    def _status(self) -> Mapping[str, object]:
+        return {
+            "version": __version__,
+            "instance": self._config.instance,
+            "uptime_seconds": round(time.monotonic() - self._started, 3),
+            "epoch": self._supervisor.epoch,
+            "workers": [{"worker": n, "pid": pid} for n, pid in enumerate(self._pool.pids())],
+            "assignment": sorted(f"{topic}[{number}]" for topic, number in self._source.assignment()),
+            "rules": {"loaded": len(self._loaded.rules), "refused": len(self._loaded.refused)},
+            "config": masked(self._config),
+        }
+
+    def _rules_status(self) -> Sequence[Mapping[str, object]]:
+        loaded: list[dict[str, Any]] = [
+            {
+                "rule_id": rule.rule_id,
+                "name": rule.name,
+                "type": _known_rule(rule).type,
+                "state": "enabled" if rule.enabled else "disabled",
+                "reason": "",
+                "content_hash": rule.content_hash,
+            }
+            for rule in self._loaded.rules
+        ]
+        refused = [
+            {"rule_id": r.rule_id, "name": r.name, "type": "", "state": "refused", "reason": r.reason}
+            for r in self._loaded.refused
+        ]
+        return [*loaded, *refused]
+
+
+def _known_rule(rule: Any) -> KnownRule:
+    body = rule.query.body
+    is_sequence = isinstance(body, ast.Sequence)
+    return KnownRule(
+        rule.rule_id,
+        rule.name,
+        rule.severity,
+        "sequence" if is_sequence else "event",
+        rule.version,
+        len(body.steps) if isinstance(body, ast.Sequence) else 1,
+        rule.enabled,
+    )
+
+
+def _kafka_settings(config: Config) -> KafkaSettings:
+    kafka = config.kafka
+    return KafkaSettings(
+        bootstrap_servers=kafka.bootstrap_servers,
+        group=kafka.group,
+        instance=config.instance,
+        security={},
+        properties=kafka.properties,
+        consumer_properties=kafka.consumer.properties,
+        producer_properties=kafka.producer.properties,
+    )
+
+
+def _refuse_what_is_missing(config: Config) -> None:
+    if config.delivery.mode == "exactly_once":
+        raise ConfigError(
+            [Problem("delivery.mode", "exactly_once is not supported yet", "detectord run", "set it to at_least_once")]
+        )
+
+
+def _report_rules(loaded: Loaded) -> None:
+    for refusal in loaded.refused:
+        LOG.warning(
+            "rule.refused",
+            rule=refusal.rule_id,
+            file=refusal.file,
+            line=refusal.line,
+            code=refusal.code,
+            reason=refusal.reason,
+            error=refusal.message,
+        )
+    LOG.info("rules.loaded", count=len(loaded.rules), refused=len(loaded.refused))

@@ -1,0 +1,151 @@
+"""Worker processes: started fresh (never forked after a client exists), and never waited for.
+
+Each worker has a duplex pipe and two threads of ours, one that writes to it and one that reads from it.
+A worker that is slow, or stopped in the middle of a message, so holds up nobody: what is sent to it
+waits in a queue whose size the supervisor bounds by what it has in flight, and what it says is read as
+it comes, so that neither side can wait for the other for ever.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from multiprocessing.context import SpawnProcess
+
+from detectord.runtime.protocol import Death, Message, Reply, Stop
+
+JOIN_SECONDS = 5.0
+"""How long a worker may take to end when told to."""
+
+
+class _Member:
+    """One process with its pipe, its writer and its reader. The reader's last word is None."""
+
+    def __init__(
+        self,
+        target: Callable[..., None],
+        arguments: tuple[object, ...],
+        name: str,
+        heard: queue.SimpleQueue[tuple[_Member, Reply | None]],
+    ) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe(duplex=True)
+        self.process: SpawnProcess = context.Process(
+            target=target, args=(theirs, *arguments), name=name, daemon=True
+        )
+        self.process.start()
+        theirs.close()
+        self.reason = "crash"
+        self._heard = heard
+        self._messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._threads = [
+            threading.Thread(target=work, name=f"{name}-{work.__name__}", daemon=True)
+            for work in (self._write, self._read)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def send(self, message: Message) -> None:
+        self._messages.put(message)
+
+    def close(self) -> None:
+        """Let go of a process that has ended or was killed."""
+        self._messages.put(None)
+        self.process.join(JOIN_SECONDS)
+        for thread in self._threads:
+            thread.join(JOIN_SECONDS)
+        self.pipe.close()
+
+    def _write(self) -> None:
+        while (message := self._messages.get()) is not None:
+            try:
+                self.pipe.send(message)
+            except OSError:
+                return  # the process is gone; the reader tells
+
+    def _read(self) -> None:
+        try:
+            while True:
+                self._heard.put((self, self.pipe.recv()))
+        except (EOFError, OSError):
+            self._heard.put((self, None))
+
+
+class ProcessPool:
+    """`size` worker processes, numbered from 0. `arguments(worker)` is what each is started with,
+    behind its pipe."""
+
+    def __init__(
+        self, size: int, target: Callable[..., None], arguments: Callable[[int], tuple[object, ...]]
+    ) -> None:
+        self.size = size
+        self._target = target
+        self._arguments = arguments
+        self._heard: queue.SimpleQueue[tuple[_Member, Reply | None]] = queue.SimpleQueue()
+        self._members: list[_Member | None] = [self._start(worker) for worker in range(size)]
+
+    def send(self, worker: int, message: Message) -> None:
+        """See `Pool`."""
+        member = self._members[worker]
+        if member is not None:
+            member.send(message)
+
+    def receive(self, timeout: float) -> Sequence[Reply | Death]:
+        """See `Pool`."""
+        told: list[Reply | Death] = []
+        try:
+            member, reply = self._heard.get(block=timeout > 0, timeout=timeout or None)
+            while True:
+                self._take(member, reply, told)
+                member, reply = self._heard.get(block=False)
+        except queue.Empty:
+            return told
+
+    def kill(self, worker: int, reason: str) -> None:
+        """See `Pool`."""
+        member = self._members[worker]
+        if member is not None:
+            member.reason = reason
+            member.process.kill()
+
+    def replace(self, worker: int) -> None:
+        """See `Pool`."""
+        self._members[worker] = self._start(worker)
+
+    def pids(self) -> list[int | None]:
+        """The process ids, None for a worker that is gone."""
+        return [member.process.pid if member is not None else None for member in self._members]
+
+    def alive(self) -> int:
+        """How many worker processes run."""
+        return sum(member is not None and member.process.is_alive() for member in self._members)
+
+    def close(self) -> None:
+        """See `Pool`."""
+        members = [member for member in self._members if member is not None]
+        self._members = [None] * self.size
+        for member in members:
+            member.send(Stop())
+        for member in members:
+            member.process.join(JOIN_SECONDS)
+            if member.process.is_alive():
+                member.process.kill()
+            member.close()
+
+    def _take(self, member: _Member, reply: Reply | None, told: list[Reply | Death]) -> None:
+        if member not in self._members:
+            return  # the last words of one that was replaced
+        if reply is not None:
+            told.append(reply)
+            return
+        worker = self._members.index(member)
+        self._members[worker] = None
+        member.process.join(JOIN_SECONDS)
+        told.append(Death(worker, member.reason, f"exit code {member.process.exitcode}"))
+        member.close()
+
+    def _start(self, worker: int) -> _Member:
+        name = f"detectord-worker-{worker}"
+        return _Member(self._target, self._arguments(worker), name, self._heard)

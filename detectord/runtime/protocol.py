@@ -1,0 +1,131 @@
+"""What the supervisor and its workers say to each other over their pipes.
+
+Rule 1: messages to a worker are handled in the order sent; every one carries the epoch, and one of an
+older epoch is dropped.
+Rule 2: a batch may be evaluated long before it counts. It counts when `Advance(through=its number)`
+comes: only then do its hits, kept back until then, enter the state. So the state at a barrier is made
+of exactly the batches advanced before it, whatever later ones wait in the pipe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from detectord.alerts import AlertRecord
+from detectord.engine.detector import Rank
+from detectord.engine.dispatch import Tallies
+from detectord.engine.state import StateChange
+from detectord.events.record import DeadLetter, Partition
+
+Entries = Mapping[int, Sequence[tuple[bytes, bytes]]]
+"""State entries by state partition."""
+
+
+class Chunk(NamedTuple):
+    """Records of one input partition, as columns: lists of bytes cross a pipe cheaply."""
+
+    topic: str
+    partition: int
+    offsets: list[int]
+    timestamps: list[int | None]
+    arrivals: list[int]
+    keys: list[bytes | None]
+    values: list[bytes]
+
+
+class Batch(NamedTuple):
+    """Records to evaluate. `now` is the supervisor's clock, ms since the epoch."""
+
+    epoch: int
+    number: int
+    now: int
+    chunks: tuple[Chunk, ...]
+
+
+class Advance(NamedTuple):
+    """Batch `through` counts now (None: no batch, only time passes). `hits` are those that other
+    workers found for this one; then event time has come to `watermark` (ns, None: unknown)."""
+
+    epoch: int
+    through: int | None
+    now: int
+    watermark: int | None
+    hits: tuple[bytes, ...] = ()
+
+
+class Barrier(NamedTuple):
+    """Hand over the detections and the state changes since the last barrier."""
+
+    epoch: int
+    number: int
+
+
+class Restore(NamedTuple):
+    """A new epoch: forget everything, go on from these entries."""
+
+    epoch: int
+    watermark: int | None
+    entries: Entries
+
+
+class Stop(NamedTuple):
+    """End."""
+
+
+class RankedAlert(NamedTuple):
+    """A detection's records, with its place among the others, and (ns, None: unknown) when its last
+    event happened and when the source got that event's record."""
+
+    rank: Rank
+    records: Sequence[AlertRecord]
+    happened: int | None
+    ingested: int | None
+
+
+class Outcome(NamedTuple):
+    """What a batch gave. `alerts` of event rules;
+    `hits` for other workers, packed; `progress`: per input partition the newest event time (ns)."""
+
+    worker: int
+    epoch: int
+    number: int
+    alerts: Sequence[RankedAlert]
+    hits: Mapping[int, bytes]
+    progress: Mapping[Partition, int]
+    dead_letters: Sequence[DeadLetter]
+    tallies: Tallies
+    busy: float = 0.0
+
+
+class Gauges(NamedTuple):
+    """How much a worker holds: partials by rule_id, held hits, estimated bytes of state."""
+
+    partials: Mapping[str, int]
+    held: int
+    state_bytes: int
+
+
+class Covered(NamedTuple):
+    """The answer to a barrier: alerts of sequence rules and changed state entries since the last."""
+
+    worker: int
+    epoch: int
+    number: int
+    alerts: Sequence[RankedAlert]
+    changes: Sequence[StateChange]
+    tallies: Tallies
+    gauges: Gauges
+    busy: float = 0.0
+
+
+class Death(NamedTuple):
+    """A worker process is gone: crash or hang."""
+
+    worker: int
+    reason: str
+    detail: str = ""
+
+
+Message = Batch | Advance | Barrier | Restore | Stop
+Reply = Outcome | Covered

@@ -1,0 +1,119 @@
+"""What happens in the loop, as metrics and log lines. Called by the supervisor only, in its thread.
+
+Rule 1: counts come with commits, so nothing that is read twice after a loss is counted twice.
+Rule 2: whatever may have cost a detection is logged, not only counted: the first of each kind at once,
+later ones summed up once a minute.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from detectord import log, metrics
+from detectord.engine.dispatch import Tallies
+from detectord.events.record import Partition
+from detectord.metrics import Metrics
+from detectord.runtime.supervisor import Commit
+
+LOG = log.get(__name__)
+
+_COSTLY: Mapping[str, str] = {
+    "rule_error": "rule.failed",
+    "rule_late": "hit.late",
+    "key_tuples_capped": "keys.capped",
+    "no_time": "hit.without_time",
+    "future": "event.from_the_future",
+}
+"""Tallies that may mean a missed detection, and the name of their log line."""
+
+
+class Reporter:
+    """Counts into `metrics` and logs. `on_turn` is called once in every turn of the loop."""
+
+    def __init__(
+        self, counts: Metrics, *, alert_topic: str, dead_letter_topic: str, on_turn: Callable[[], None]
+    ) -> None:
+        self._counts = counts
+        self._alert_topic = alert_topic
+        self._dead_letter_topic = dead_letter_topic
+        self._on_turn = on_turn
+        self._problems = log.Problems(LOG, time.monotonic)
+        self._held_rules: set[str] = set()
+
+    def committed(self, commit: Commit) -> None:
+        """See `Observer`."""
+        now = time.time()
+        self._counts.set(metrics.LAST_COMMIT_TIMESTAMP, now)
+        self._counts.record(metrics.BATCH_DURATION, (commit.ended - commit.began) / 1e9, "commit")
+        for topic, (records, size) in commit.records.items():
+            self._counts.count(metrics.INPUT_RECORDS, records, topic)
+            self._counts.count(metrics.INPUT_BYTES, size, topic)
+            self._counts.set(metrics.LAST_RECORD_TIMESTAMP, now, topic)
+        self._counts.observe(commit.tallies)
+        for worker, seconds in commit.busy.items():
+            self._counts.count(metrics.WORKER_BUSY, seconds, str(worker))
+        self._report_outputs(commit, now)
+        self._report_state(commit)
+        self._report_losses(commit.tallies)
+        for letter in commit.outputs.dead_letters:
+            self._problems.report(
+                "record.dead_lettered",
+                letter.reason,
+                topic=letter.record.topic,
+                partition=letter.record.partition,
+                offset=letter.record.offset,
+                error=letter.error,
+            )
+
+    def restarted(self, worker: int, reason: str, detail: str) -> None:
+        """See `Observer`."""
+        self._counts.count(metrics.WORKER_RESTARTS, 1, str(worker), reason)
+        LOG.error("worker.died", worker=worker, reason=reason, detail=detail, next="a new one takes its place")
+
+    def rewound(self, reason: str, positions: Mapping[Partition, int]) -> None:
+        """See `Observer`."""
+        LOG.warning("epoch.began", reason=reason, next="everything since the last commit is read again")
+
+    def turned(self) -> None:
+        """See `Observer`."""
+        self._problems.tick()
+        self._on_turn()
+
+    def _report_outputs(self, commit: Commit, now: float) -> None:
+        size = 0
+        for alert in commit.outputs.alerts:
+            size += len(alert.value)
+            self._counts.count(metrics.ALERT_RECORDS, 1, alert.kind)
+            if alert.kind != "block":
+                self._counts.count(metrics.ALERTS, 1, alert.rule_id, alert.severity)
+        if commit.outputs.alerts:
+            self._counts.count(metrics.OUTPUT_RECORDS, len(commit.outputs.alerts), self._alert_topic, "ok")
+            self._counts.count(metrics.OUTPUT_BYTES, size, self._alert_topic, "ok")
+        if letters := commit.outputs.dead_letters:
+            self._counts.count(metrics.OUTPUT_RECORDS, len(letters), self._dead_letter_topic, "ok")
+            size = sum(len(letter.record.value) for letter in letters)
+            self._counts.count(metrics.OUTPUT_BYTES, size, self._dead_letter_topic, "ok")
+        for happened, ingested in commit.times:
+            if happened is not None:
+                self._counts.record(metrics.DETECTION_DELAY, max(0.0, now - happened / 1e9))
+            if ingested is not None:
+                self._counts.record(metrics.END_TO_END_LATENCY, max(0.0, now - ingested / 1e9))
+
+    def _report_state(self, commit: Commit) -> None:
+        partials: Counter[str] = Counter()
+        for worker, gauges in commit.gauges.items():
+            self._counts.set(metrics.STATE_BYTES, gauges.state_bytes, str(worker))
+            partials.update(gauges.partials)
+        self._counts.set(metrics.REORDER_HITS, sum(gauges.held for gauges in commit.gauges.values()))
+        for rule_id in self._held_rules | set(partials):
+            self._counts.set(metrics.RULE_STATE_ENTRIES, partials[rule_id], rule_id)
+        self._held_rules |= set(partials)
+
+    def _report_losses(self, tallies: Tallies) -> None:
+        for (name, *labels), count in tallies.items():
+            if name in _COSTLY:
+                self._problems.report(_COSTLY[name], labels[0], count=count, kind=" ".join(labels[1:]))
+            elif name == "state_removed" and labels[1] == "capacity":
+                self._problems.report("partial.evicted", labels[0], count=count, kind="state.max_bytes")

@@ -1,0 +1,553 @@
+"""The supervisor: reads, shards, advances event time, commits. It evaluates nothing.
+
+Theory of operation. Records are read in batches, numbered, and sorted to the workers, which evaluate
+them and answer with outcomes. A batch counts when all its outcomes are in and every batch before it
+counted: then its hits go to the workers that keep the state they concern, the watermark moves, and
+its alerts are pending. At a commit point a barrier is sent to every worker; their answers hold the
+sequence alerts and the state changes of exactly the batches that counted before it. Then one commit:
+alerts and dead letters delivered, positions stored, state changes taken over.
+
+Rule 1: what a barrier covers is delivered and acknowledged, nothing else. At most one barrier is on its
+way; reading and evaluating go on meanwhile.
+Rule 2: an epoch ends with any loss: a worker's death, a change of the assignment. Everything that is
+not committed is forgotten, everywhere; every worker is given the state of the last committed barrier,
+the source goes back to its positions. A reply of an older epoch is not read.
+Rule 3: this loop never blocks on a worker: sending only queues, and every wait has a bound.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from detectord.engine.dispatch import Tallies
+from detectord.engine.state import StateChange
+from detectord.engine.watermark import END_OF_TIME, Watermark
+from detectord.events.record import DeadLetter, Partition, Record
+from detectord.runtime.protocol import (
+    Advance,
+    Barrier,
+    Batch,
+    Chunk,
+    Covered,
+    Death,
+    Gauges,
+    Message,
+    Outcome,
+    RankedAlert,
+    Reply,
+    Restore,
+)
+from detectord.runtime.sharding import Router
+from detectord.sinks import Outputs, Sink
+from detectord.sources import Source
+
+MS = 1_000_000
+SECOND = 1_000 * MS
+
+
+class CrashLoopError(Exception):
+    """Workers keep dying and nothing gets done: exit 70."""
+
+
+class DrainTimeoutError(Exception):
+    """The work in flight could not be finished in time: exit 75."""
+
+
+class Clock(Protocol):
+    """Time, handed in. Both in nanoseconds."""
+
+    def now(self) -> int:
+        """Since the epoch."""
+        ...
+
+    def monotonic(self) -> int:
+        """Since some fixed point; never goes back."""
+        ...
+
+
+class Pool(Protocol):
+    """The workers, numbered from 0."""
+
+    size: int
+
+    def send(self, worker: int, message: Message) -> None:
+        """Queue a message; never blocks."""
+        ...
+
+    def receive(self, timeout: float) -> Sequence[Reply | Death]:
+        """What came in, waiting at most `timeout` seconds for the first. A death is told once."""
+        ...
+
+    def kill(self, worker: int, reason: str) -> None:
+        """End a worker that does not answer; its `Death` is told by `receive`."""
+        ...
+
+    def replace(self, worker: int) -> None:
+        """Start a new process in the place of a dead one."""
+        ...
+
+    def close(self) -> None:
+        """Stop all workers."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What one barrier covered, for whoever counts."""
+
+    outputs: Outputs
+    positions: Mapping[Partition, int]
+    records: Mapping[str, tuple[int, int]]
+    """Per topic: records, bytes."""
+    tallies: Tallies
+    gauges: Mapping[int, Gauges]
+    busy: Mapping[int, float]
+    watermark: int | None
+    began: int
+    ended: int
+    times: Sequence[tuple[int | None, int | None]]
+    """Of each detection: when its last event happened, and when the source got it (ns)."""
+
+
+class Observer(Protocol):
+    """Told what happens, so that it can be counted and logged."""
+
+    def committed(self, commit: Commit) -> None:
+        """A barrier was committed."""
+        ...
+
+    def restarted(self, worker: int, reason: str, detail: str) -> None:
+        """A worker died and is being replaced."""
+        ...
+
+    def rewound(self, reason: str, positions: Mapping[Partition, int]) -> None:
+        """A new epoch began; everything after `positions` is read again."""
+        ...
+
+    def turned(self) -> None:
+        """The loop went round once."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Bounds of the loop. Times in nanoseconds; `commit_interval` None: commit by bounds only, which
+    makes the order of the output a function of the input (replay)."""
+
+    partitions: int = 64
+    commit_interval: int | None = 500 * MS
+    batch_records: int = 1_000
+    commit_records: int = 50_000
+    commit_bytes: int = 16 * 1024 * 1024
+    max_in_flight_bytes: int = 16 * 1024 * 1024
+    worker_deadline: int = 60 * SECOND
+    max_restarts: int = 5
+    tick: int = 200 * MS
+    drain_timeout: int = 45 * SECOND
+    poll_wait: float = 0.05
+
+
+@dataclass(slots=True)
+class _InFlight:
+    """A batch whose outcomes are not all in."""
+
+    number: int
+    awaiting: set[int]
+    positions: dict[Partition, int]
+    size: int
+    records: dict[str, tuple[int, int]]
+    outcomes: list[Outcome] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Pending:
+    """What counted since the last barrier."""
+
+    alerts: list[RankedAlert] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    positions: dict[Partition, int] = field(default_factory=dict)
+    records: dict[str, tuple[int, int]] = field(default_factory=dict)
+    tallies: Tallies = field(default_factory=Counter)
+    busy: dict[int, float] = field(default_factory=dict)
+    count: int = 0
+    size: int = 0
+    touched: bool = False
+    """True if anything was advanced, so that workers may have something to hand over."""
+
+    def worked(self, reply: Reply) -> None:
+        """Add the time a worker spent on a reply."""
+        self.busy[reply.worker] = self.busy.get(reply.worker, 0.0) + reply.busy
+
+
+@dataclass(slots=True)
+class _AtBarrier:
+    """A barrier on its way, and what it covers."""
+
+    number: int
+    pending: _Pending
+    watermark: Watermark
+    reached: int | None
+    awaiting: set[int]
+    answers: list[Covered] = field(default_factory=list)
+
+
+class Supervisor:
+    """Runs the loop over a source, a pool of workers and a sink."""
+
+    def __init__(
+        self,
+        source: Source,
+        sink: Sink,
+        pool: Pool,
+        router: Router,
+        watermark: Watermark,
+        clock: Clock,
+        observer: Observer,
+        settings: Settings,
+    ) -> None:
+        self._source = source
+        self._sink = sink
+        self._pool = pool
+        self._router = router
+        self._clock = clock
+        self._observer = observer
+        self._settings = settings
+        self.epoch = 0
+        self.stopping = False
+        self.finished = False
+        self.restarts = 0
+        self.last_step = clock.monotonic()
+        self.last_commit = clock.monotonic()
+        self.committed: dict[Partition, int] = {}
+        self._state: dict[int, dict[bytes, bytes]] = {}
+        self.holding = (0, 0)
+        self._arrivals = 0
+        self._batches = 0
+        self._barriers = 0
+        self._ticked = clock.monotonic()
+        self._at_end: frozenset[Partition] = frozenset()
+        self._watermark = watermark
+        self._reached: int | None = None
+        self._committed_watermark: tuple[Watermark, int | None] = (watermark.snapshot(), None)
+        self._owed: dict[int, int] = dict.fromkeys(range(pool.size), 0)
+        self._waiting_since: dict[int, int] = {}
+        self._begin_epoch()
+
+    # --- the loop -------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Work until the input ends or `stop` is called and everything in flight is committed.
+
+        Raises:
+            DeliveryError: the outputs could not be delivered; nothing more was acknowledged.
+            CrashLoopError: workers keep dying.
+            DrainTimeoutError: after `stop`, the work in flight was not done in time.
+        """
+        deadline: int | None = None
+        while not self.finished:
+            if self.stopping and deadline is None:
+                deadline = self._clock.monotonic() + self._settings.drain_timeout
+            if deadline is not None and self._clock.monotonic() > deadline:
+                raise DrainTimeoutError(f"{len(self._in_flight)} batches were not done in time")
+            self.step()
+
+    def stop(self) -> None:
+        """Read no more; finish and commit what is in flight."""
+        self.stopping = True
+
+    @property
+    def is_idle(self) -> bool:
+        """True if nothing is in flight and nothing waits for a commit."""
+        return not self._is_dirty()
+
+    def progress(self) -> Mapping[Partition, int]:
+        """Per input partition the newest event time (ns) that counted."""
+        return self._watermark.progress
+
+    def step(self) -> None:
+        """One turn of the loop."""
+        self.last_step = self._clock.monotonic()
+        got_records = self._read()
+        self._listen(0.0 if got_records else self._patience())
+        self._pass_time()
+        self._send_barrier_if_due()
+        self._replace_hanging()
+        self._end_if_done()
+        self._observer.turned()
+
+    def _patience(self) -> float:
+        """How long to wait for workers: not at all when the source was waited for already."""
+        return 0.01 if self._in_flight or self._barrier else 0.0
+
+    # --- reading --------------------------------------------------------------------------------
+
+    def _read(self) -> bool:
+        """Take records and hand them to the workers; whether there were any."""
+        settings = self._settings
+        blocked = self.stopping or self._ended or self._in_flight_bytes >= settings.max_in_flight_bytes
+        busy = bool(self._in_flight or self._barrier)
+        limit = 0 if blocked else settings.batch_records
+        poll = self._source.poll(limit, 0.0 if busy or blocked else settings.poll_wait)
+        self._at_end = poll.at_end
+        if poll.rebalanced and self._is_dirty():
+            self._rewind("rebalance")
+            return True
+        if poll.finished:
+            self._ended = True
+        if poll.records:
+            self._dispatch(poll.records)
+        return bool(poll.records)
+
+    def _dispatch(self, records: Iterable[Record]) -> None:
+        columns: dict[int, dict[Partition, Chunk]] = {}
+        batch = _InFlight(self._batches, set(), {}, 0, {})
+        for record in records:
+            worker = self._router.worker(record)
+            partition = (record.topic, record.partition)
+            chunk = columns.setdefault(worker, {}).setdefault(
+                partition, Chunk(*partition, [], [], [], [], [])
+            )
+            chunk.offsets.append(record.offset)
+            chunk.timestamps.append(record.timestamp)
+            chunk.arrivals.append(self._arrivals)
+            chunk.keys.append(record.key)
+            chunk.values.append(record.value)
+            self._arrivals += 1
+            batch.positions[partition] = record.offset + 1
+            batch.size += len(record.value)
+            count, size = batch.records.get(record.topic, (0, 0))
+            batch.records[record.topic] = (count + 1, size + len(record.value))
+        self._batches += 1
+        self._in_flight[batch.number] = batch
+        self._in_flight_bytes += batch.size
+        now = self._clock.now() // MS
+        for worker, chunks in columns.items():
+            batch.awaiting.add(worker)
+            self._ask(worker, Batch(self.epoch, batch.number, now, tuple(chunks.values())))
+
+    # --- listening ------------------------------------------------------------------------------
+
+    def _listen(self, timeout: float) -> None:
+        for reply in self._pool.receive(timeout):
+            if isinstance(reply, Death):
+                self._bury(reply)
+            elif reply.epoch == self.epoch:
+                self._heard(reply.worker)
+                if isinstance(reply, Outcome):
+                    self._take_outcome(reply)
+                else:
+                    self._take_covered(reply)
+
+    def _take_outcome(self, outcome: Outcome) -> None:
+        batch = self._in_flight[outcome.number]
+        batch.awaiting.discard(outcome.worker)
+        batch.outcomes.append(outcome)
+        while self._in_flight:
+            first = next(iter(self._in_flight.values()))
+            if first.awaiting:
+                return
+            del self._in_flight[first.number]
+            self._count(first)
+
+    def _count(self, batch: _InFlight) -> None:
+        """A batch counts from now on: forward its hits, move event time, keep its alerts."""
+        self._in_flight_bytes -= batch.size
+        progress: dict[Partition, int] = {}
+        hits: dict[int, list[bytes]] = {}
+        pending = self._pending
+        for outcome in batch.outcomes:
+            for partition, time in outcome.progress.items():
+                progress[partition] = max(time, progress.get(partition, time))
+            for worker, packed in outcome.hits.items():
+                hits.setdefault(worker, []).append(packed)
+            pending.alerts.extend(outcome.alerts)
+            pending.dead_letters.extend(outcome.dead_letters)
+            pending.tallies.update(outcome.tallies)
+            pending.worked(outcome)
+            pending.size += sum(len(a.value) for alert in outcome.alerts for a in alert.records)
+        for topic, (count, size) in batch.records.items():
+            records, total = pending.records.get(topic, (0, 0))
+            pending.records[topic] = (records + count, total + size)
+            pending.count += count
+        pending.positions.update(batch.positions)
+        self._reached = self._watermark.advanced(progress)
+        self._advance(batch.number, hits)
+
+    def _advance(self, through: int | None, hits: Mapping[int, Sequence[bytes]]) -> None:
+        now = self._clock.now() // MS
+        for worker in range(self._pool.size):
+            message = Advance(self.epoch, through, now, self._reached, tuple(hits.get(worker, ())))
+            self._pool.send(worker, message)
+        self._pending.touched = True
+
+    def _pass_time(self) -> None:
+        """Tell event time that time passes, and the workers if it moved and they hold anything."""
+        now = self._clock.monotonic()
+        if now - self._ticked < self._settings.tick or self.stopping:
+            return
+        self._ticked = now
+        busy = {partition for batch in self._in_flight.values() for partition in batch.positions}
+        reached = self._watermark.ticked(self._source.assignment(), self._at_end - busy, now)
+        if reached != self._reached:
+            self._reached = reached
+            if any(self.holding) or self._pending.touched:
+                self._advance(None, {})
+
+    # --- committing -----------------------------------------------------------------------------
+
+    def _send_barrier_if_due(self) -> None:
+        pending, settings = self._pending, self._settings
+        if self._barrier is not None or not pending.touched:
+            return
+        interval = settings.commit_interval
+        due = (
+            pending.count >= settings.commit_records
+            or pending.size >= settings.commit_bytes
+            or (interval is not None and self._clock.monotonic() - self.last_commit >= interval)
+            or (not self._in_flight and (self.stopping or self._closing))
+        )
+        if not due:
+            return
+        self._barriers += 1
+        everyone = set(range(self._pool.size))
+        self._barrier = _AtBarrier(
+            self._barriers, pending, self._watermark.snapshot(), self._reached, everyone
+        )
+        self._pending = _Pending()
+        for worker in sorted(everyone):
+            self._ask(worker, Barrier(self.epoch, self._barriers))
+
+    def _take_covered(self, answer: Covered) -> None:
+        barrier = self._barrier
+        assert barrier is not None, "an answer to no barrier"
+        barrier.awaiting.discard(answer.worker)
+        barrier.answers.append(answer)
+        if not barrier.awaiting:
+            self._commit(barrier)
+            self._barrier = None
+
+    def _commit(self, barrier: _AtBarrier) -> None:
+        """Deliver and acknowledge what the barrier covers, then take over its state."""
+        began = self._clock.monotonic()
+        pending = barrier.pending
+        alerts = [*pending.alerts, *(alert for answer in barrier.answers for alert in answer.alerts)]
+        alerts.sort(key=lambda alert: alert.rank)  # however the work was shared out
+        outputs = Outputs([record for alert in alerts for record in alert.records], pending.dead_letters)
+        moved = {p: offset for p, offset in pending.positions.items() if self.committed.get(p) != offset}
+        if outputs.alerts or outputs.dead_letters or moved:
+            self._sink.commit(outputs, moved)
+        self.committed.update(moved)
+        for answer in barrier.answers:
+            self._take_over(answer.changes)
+            pending.tallies.update(answer.tallies)
+            pending.worked(answer)
+        self._committed_watermark = (barrier.watermark, barrier.reached)
+        self.holding = (
+            sum(a.gauges.held for a in barrier.answers),
+            sum(sum(a.gauges.partials.values()) for a in barrier.answers),
+        )
+        if moved:
+            self.restarts = 0
+        self.last_commit = self._clock.monotonic()
+        self._observer.committed(
+            Commit(
+                outputs,
+                moved,
+                pending.records,
+                pending.tallies,
+                {answer.worker: answer.gauges for answer in barrier.answers},
+                pending.busy,
+                barrier.reached,
+                began,
+                self.last_commit,
+                [(alert.happened, alert.ingested) for alert in alerts],
+            )
+        )
+
+    def _take_over(self, changes: Iterable[StateChange]) -> None:
+        for partition, key, value in changes:
+            entries = self._state.setdefault(partition, {})
+            if value is None:
+                entries.pop(key, None)
+            else:
+                entries[key] = value
+
+    # --- losses ---------------------------------------------------------------------------------
+
+    def _bury(self, death: Death) -> None:
+        self._observer.restarted(death.worker, death.reason, death.detail)
+        self.restarts += 1
+        if self.restarts > self._settings.max_restarts:
+            raise CrashLoopError(
+                f"worker {death.worker} died ({death.reason}); {self.restarts} deaths without progress"
+            )
+        self._pool.replace(death.worker)
+        self._rewind(death.reason)
+
+    def _rewind(self, reason: str) -> None:
+        """Begin a new epoch at the last committed barrier."""
+        self.epoch += 1
+        snapshot, self._reached = self._committed_watermark
+        self._watermark = snapshot.snapshot()
+        self._begin_epoch()
+        for worker in range(self._pool.size):
+            entries = {
+                partition: list(own.items())
+                for partition, own in self._state.items()
+                if partition % self._pool.size == worker
+            }
+            self._pool.send(worker, Restore(self.epoch, self._reached, entries))
+        assigned = self._source.assignment()
+        self._source.seek({p: offset for p, offset in self.committed.items() if p in assigned})
+        self._observer.rewound(reason, dict(self.committed))
+
+    def _begin_epoch(self) -> None:
+        self._in_flight: dict[int, _InFlight] = {}
+        self._in_flight_bytes = 0
+        self._pending = _Pending()
+        self._barrier: _AtBarrier | None = None
+        self._ended = False
+        self._closing = False
+        self._owed = dict.fromkeys(range(self._pool.size), 0)
+        self._waiting_since.clear()
+
+    def _is_dirty(self) -> bool:
+        return bool(self._in_flight or self._barrier or self._pending.touched)
+
+    def _ask(self, worker: int, message: Batch | Barrier) -> None:
+        """Send what will be answered."""
+        if not self._owed[worker]:
+            self._waiting_since[worker] = self._clock.monotonic()
+        self._owed[worker] += 1
+        self._pool.send(worker, message)
+
+    def _heard(self, worker: int) -> None:
+        self._owed[worker] -= 1
+        if self._owed[worker]:
+            self._waiting_since[worker] = self._clock.monotonic()
+        else:
+            self._waiting_since.pop(worker, None)
+
+    def _replace_hanging(self) -> None:
+        late = self._clock.monotonic() - self._settings.worker_deadline
+        for worker, since in list(self._waiting_since.items()):
+            if since < late:
+                self._waiting_since[worker] = self._clock.monotonic()
+                self._pool.kill(worker, "hang")
+
+    # --- the end --------------------------------------------------------------------------------
+
+    def _end_if_done(self) -> None:
+        """A finite input that was read whole: event time ends, then everything is committed."""
+        if self._in_flight or self._barrier:
+            return
+        if self._ended and not self._closing and not self.stopping:
+            self._closing = True
+            self._reached = END_OF_TIME
+            self._advance(None, {})
+        elif (self._closing or self.stopping) and not self._pending.touched:
+            self.finished = True
+

@@ -1,0 +1,234 @@
+"""A worker: evaluates batches, keeps the state of its state partitions. No I/O but its pipe, no clock.
+
+`Worker.handle` is the whole of it: one message in, at most one reply out, so that a simulation can run
+it without processes. `serve` is the loop around it in a process of its own.
+
+Rule 1: evaluating a batch changes no state. Its hits for this worker are parked under the batch's
+number until `Advance` says that the batch counts.
+Rule 2: a record cannot stop a worker: what is no event is a dead letter, what raises is tallied.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import NamedTuple
+
+import msgspec
+
+from detectord.alerts import AlertFormat, AlertRecord
+from detectord.alerts.formats import FORMATS
+from detectord.alerts.settings import AlertSettings
+from detectord.compiler import compile_rule
+from detectord.compiler.compiled import RuleSet
+from detectord.engine.detection import Detection
+from detectord.engine.detector import Detector, EngineSettings, Rank
+from detectord.engine.dispatch import Tallies
+from detectord.engine.hits import EventHits
+from detectord.events.decode import decode
+from detectord.events.event import Event
+from detectord.events.identity import renamed
+from detectord.events.record import DeadLetter, Partition, Record
+from detectord.events.trim import trim
+from detectord.rules.rule import Rule
+from detectord.runtime.protocol import (
+    Advance,
+    Barrier,
+    Batch,
+    Covered,
+    Gauges,
+    Message,
+    Outcome,
+    RankedAlert,
+    Reply,
+    Restore,
+    Stop,
+)
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(list[EventHits]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """What a worker must know. Sizes in bytes."""
+
+    number: int
+    workers: int
+    engine: EngineSettings
+    max_event_bytes: int = 1024 * 1024
+    """A larger record is a dead letter."""
+    held_event_bytes: int = 256 * 1024
+    """A larger event is trimmed before a sequence holds it."""
+
+
+class Worker:
+    """The work of one process."""
+
+    def __init__(self, rules: RuleSet, settings: WorkerSettings, alerts: AlertFormat) -> None:
+        self._settings = settings
+        self._alerts = alerts
+        self._detector = Detector(rules, settings.engine, self._revive)
+        self._epoch = 0
+        self._parked: dict[int, list[EventHits]] = {}
+        self._done: list[RankedAlert] = []
+
+    def handle(self, message: Message) -> Reply | None:
+        """Do what `message` says; an older epoch's messages are nothing any more."""
+        if isinstance(message, Restore):
+            self._restore(message)
+        elif isinstance(message, Stop) or message.epoch != self._epoch:
+            return None
+        elif isinstance(message, Batch):
+            return self._evaluate(message)
+        elif isinstance(message, Advance):
+            self._advance(message)
+        else:
+            return self._cover(message)
+        return None
+
+    # --- batches --------------------------------------------------------------------------------
+
+    def _evaluate(self, batch: Batch) -> Outcome:
+        alerts: list[RankedAlert] = []
+        spread: dict[int, list[EventHits]] = {}
+        progress: dict[Partition, int] = {}
+        dead: list[DeadLetter] = []
+        tallies: Tallies = Counter()
+        for chunk in batch.chunks:
+            partition = (chunk.topic, chunk.partition)
+            for offset, timestamp, arrival, key, value in zip(*chunk[2:], strict=True):
+                record = Record(chunk.topic, chunk.partition, offset, timestamp, key, value, arrival)
+                decoded = decode(record, max_bytes=self._settings.max_event_bytes)
+                if isinstance(decoded, DeadLetter):
+                    tallies["dead_letter", decoded.reason] += 1
+                    dead.append(decoded)
+                    continue
+                for event in decoded:
+                    self._note_progress(event, partition, progress, tallies)
+                    detections, hits = self._detector.evaluate(event)
+                    alerts.extend(self._format(rank, found, batch.now) for rank, found in detections)
+                    for own in hits:
+                        owner = own.partition % self._settings.workers
+                        spread.setdefault(owner, []).append(self._portable(own, event, len(decoded) > 1))
+                tallies["decoded", chunk.topic] += 1
+        self._count_routes(spread, tallies)
+        local = spread.pop(self._settings.number, None)
+        if local:
+            self._parked[batch.number] = local
+        tallies.update(self._detector.take_tallies())
+        return Outcome(
+            self._settings.number,
+            batch.epoch,
+            batch.number,
+            alerts,
+            {worker: _pack(hits) for worker, hits in spread.items()},
+            progress,
+            dead,
+            tallies,
+        )
+
+    def _note_progress(
+        self, event: Event, partition: Partition, progress: dict[Partition, int], tallies: Tallies
+    ) -> None:
+        """One fast clock must not carry the watermark away: an event counts at most as its record."""
+        if event.bad_timestamp:
+            tallies["bad_timestamp", partition[0]] += 1
+        if event.time is None:
+            return
+        timestamp = event.record.timestamp
+        moment = event.time if timestamp is None else min(event.time, timestamp * 1_000_000)
+        progress[partition] = max(moment, progress.get(partition, moment))
+
+    def _count_routes(self, spread: Mapping[int, Sequence[EventHits]], tallies: Tallies) -> None:
+        for owner, hits in spread.items():
+            tallies["hits", "local" if owner == self._settings.number else "worker"] += len(hits)
+
+    def _portable(self, hits: EventHits, event: Event, one_of_many: bool) -> EventHits:
+        """The hits with bytes that stand for this one event, within the size that state may hold."""
+        limit = self._settings.held_event_bytes
+        if not one_of_many and len(hits.value) <= limit:
+            return hits
+        document, _ = trim(event.document, limit)
+        return msgspec.structs.replace(hits, value=msgspec.json.encode(document))
+
+    # --- state ----------------------------------------------------------------------------------
+
+    def _advance(self, message: Advance) -> None:
+        arrived = self._parked.pop(message.through, []) if message.through is not None else []
+        for packed in message.hits:
+            arrived.extend(_unpack(packed))
+        self._detector.receive(arrived)
+        for rank, detection in self._detector.advance(message.watermark):
+            self._done.append(self._format(rank, detection, message.now))
+
+    def _cover(self, barrier: Barrier) -> Covered:
+        done, self._done = self._done, []
+        detector = self._detector
+        gauges = Gauges(detector.partials(), detector.held(), detector.size())
+        return Covered(
+            self._settings.number,
+            barrier.epoch,
+            barrier.number,
+            done,
+            detector.take_changes(),
+            detector.take_tallies(),
+            gauges,
+        )
+
+    def _restore(self, message: Restore) -> None:
+        self._epoch = message.epoch
+        self._parked.clear()
+        self._done.clear()
+        self._detector.restore(message.entries, message.watermark)
+
+    def _revive(self, record: Record, sid: str) -> Event:
+        """The event that a partial refers to, decoded again from its bytes."""
+        decoded = decode(record, max_bytes=self._settings.max_event_bytes)
+        assert not isinstance(decoded, DeadLetter), "a held event was decoded before"
+        return renamed(decoded[0], sid)
+
+    # --- alerts ---------------------------------------------------------------------------------
+
+    def _format(self, rank: Rank, detection: Detection, now: int) -> RankedAlert:
+        """The alert's records; a detection that no alert can be made of is a bug, and counted as one."""
+        records: Sequence[AlertRecord] = ()
+        try:
+            records = self._alerts(detection, now)
+        except Exception as error:
+            kind = f"alert:{type(error).__name__}"
+            self._detector.tallies["rule_error", detection.rule.rule.rule_id, kind] += 1
+        last = detection.events[-1]
+        timestamp = last.record.timestamp
+        return RankedAlert(rank, records, last.time, None if timestamp is None else timestamp * 1_000_000)
+
+
+class WorkerStart(NamedTuple):
+    """What a worker process is started with. Rules come parsed; each worker emits its own matchers."""
+
+    rules: tuple[Rule, ...]
+    settings: WorkerSettings
+    alert_format: str
+    alert_settings: AlertSettings
+
+
+def serve(pipe: Connection, start: WorkerStart) -> None:
+    """The life of a worker process: handle what comes until told to stop or the parent is gone."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    rules = RuleSet.of([compile_rule(rule) for rule in start.rules])
+    worker = Worker(rules, start.settings, FORMATS[start.alert_format](start.alert_settings))
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        while True:
+            message = pipe.recv()
+            if isinstance(message, Stop):
+                return
+            began = time.monotonic()
+            reply = worker.handle(message)
+            if reply is not None:
+                pipe.send(reply._replace(busy=time.monotonic() - began))
