@@ -57,7 +57,9 @@ def rules() -> RuleSet:
     for rule_id, text in QUERIES.items():
         parsed = analyse(Source(text))
         assert parsed.query is not None, parsed.diagnostics
-        compiled.append(compile_rule(Rule(rule_id=rule_id, name=rule_id, query_text=text, query=parsed.query)))
+        compiled.append(
+            compile_rule(Rule(rule_id=rule_id, name=rule_id, query_text=text, query=parsed.query))
+        )
     return RuleSet.of(compiled)
 
 
@@ -115,8 +117,7 @@ class SimulatedPool:
             waiting = [number for number in range(self.size) if self._inbox[number]]
             if waiting:
                 self._handle(self.rng.choice(waiting))
-        told = [self._outbox.popleft() for _ in range(self.rng.randint(0, len(self._outbox)))]
-        return told
+        return [self._outbox.popleft() for _ in range(self.rng.randint(0, len(self._outbox)))]
 
     def _handle(self, number: int) -> None:
         worker = self._workers[number]

@@ -380,7 +380,14 @@ def _kafka_settings(config: Config) -> KafkaSettings:
 def _refuse_what_is_missing(config: Config) -> None:
     if config.delivery.mode == "exactly_once":
         raise ConfigError(
-            [Problem("delivery.mode", "exactly_once is not supported yet", "detectord run", "set it to at_least_once")]
+            [
+                Problem(
+                    "delivery.mode",
+                    "exactly_once is not supported yet",
+                    "detectord run",
+                    "set it to at_least_once",
+                )
+            ]
         )
 
 

@@ -70,11 +70,18 @@ class Reporter:
     def restarted(self, worker: int, reason: str, detail: str) -> None:
         """See `Observer`."""
         self._counts.count(metrics.WORKER_RESTARTS, 1, str(worker), reason)
-        LOG.error("worker.died", worker=worker, reason=reason, detail=detail, next="a new one takes its place")
+        LOG.error(
+            "worker.died", worker=worker, reason=reason, detail=detail, next="a new one takes its place"
+        )
 
     def rewound(self, reason: str, positions: Mapping[Partition, int]) -> None:
         """See `Observer`."""
-        LOG.warning("epoch.began", reason=reason, next="everything since the last commit is read again")
+        LOG.warning(
+            "epoch.began",
+            reason=reason,
+            positions=", ".join(f"{topic}[{p}]={offset}" for (topic, p), offset in sorted(positions.items())),
+            next="everything after these positions is read again",
+        )
 
     def turned(self) -> None:
         """See `Observer`."""

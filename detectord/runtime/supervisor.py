@@ -234,7 +234,12 @@ class Supervisor:
         self._committed_watermark: tuple[Watermark, int | None] = (watermark.snapshot(), None)
         self._owed: dict[int, int] = dict.fromkeys(range(pool.size), 0)
         self._waiting_since: dict[int, int] = {}
-        self._begin_epoch()
+        self._in_flight: dict[int, _InFlight] = {}
+        self._in_flight_bytes = 0
+        self._pending = _Pending()
+        self._barrier: _AtBarrier | None = None
+        self._ended = False
+        self._closing = False
 
     # --- the loop -------------------------------------------------------------------------------
 
@@ -492,7 +497,7 @@ class Supervisor:
         self.epoch += 1
         snapshot, self._reached = self._committed_watermark
         self._watermark = snapshot.snapshot()
-        self._begin_epoch()
+        self._forget_uncommitted()
         for worker in range(self._pool.size):
             entries = {
                 partition: list(own.items())
@@ -504,11 +509,11 @@ class Supervisor:
         self._source.seek({p: offset for p, offset in self.committed.items() if p in assigned})
         self._observer.rewound(reason, dict(self.committed))
 
-    def _begin_epoch(self) -> None:
-        self._in_flight: dict[int, _InFlight] = {}
+    def _forget_uncommitted(self) -> None:
+        self._in_flight.clear()
         self._in_flight_bytes = 0
         self._pending = _Pending()
-        self._barrier: _AtBarrier | None = None
+        self._barrier = None
         self._ended = False
         self._closing = False
         self._owed = dict.fromkeys(range(self._pool.size), 0)
@@ -550,4 +555,3 @@ class Supervisor:
             self._advance(None, {})
         elif (self._closing or self.stopping) and not self._pending.touched:
             self.finished = True
-

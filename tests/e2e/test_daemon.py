@@ -1,0 +1,144 @@
+"""The daemon on the embedded broker: attacks in, alerts out, workers killed, garbage fed, told to stop."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from daemon import RULES, Daemon, Topics, wait_until
+
+from detectord.demo.broker import EmbeddedBroker
+from detectord.runtime.replay import ReplayOptions, replay
+
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def topics() -> Iterator[Topics]:
+    with EmbeddedBroker() as broker:
+        broker.create("ecs.e2e", "detectord.alerts", "detectord.dlq")
+        topics = Topics(broker.bootstrap_servers)
+        yield topics
+        topics.close()
+
+
+def linux(host: int, category: str, action: str, at: float, **fields: Any) -> dict[str, Any]:
+    """An event of a Linux host, `at` seconds of the epoch."""
+    number = next(_numbers)
+    kind = category if category != "file" else "file"
+    return {
+        "@timestamp": datetime.fromtimestamp(at, UTC).isoformat(),
+        "agent": {"id": f"agent-{host}"},
+        "data_stream": {"type": "logs", "dataset": f"endpoint.events.{kind}", "namespace": "default"},
+        "event": {
+            "id": f"e2e-{number}",
+            "sequence": number,
+            "category": [category],
+            "type": ["start"],
+            "action": action,
+        },
+        "host": {"id": f"host-{host}", "name": f"host-{host}", "os": {"type": "linux"}},
+        **fields,
+    }
+
+
+def fork(host: int, at: float) -> dict[str, Any]:
+    """The first half of the reverse-shell sequence."""
+    parent = {"name": "python3", "entity_id": f"parent-{host}"}
+    return linux(host, "process", "fork", at, process={"name": "python3", "args": ["-c"], "parent": parent})
+
+
+def connect(host: int, at: float) -> dict[str, Any]:
+    """The second half."""
+    process = {"name": "python3", "parent": {"entity_id": f"parent-{host}"}}
+    return linux(
+        host, "network", "connection_attempted", at, process=process, destination={"ip": "203.0.113.9"}
+    )
+
+
+def usermod(host: int, at: float) -> dict[str, Any]:
+    """A whole attack in one event."""
+    return linux(host, "process", "exec", at, process={"name": "usermod", "args": ["-u", "0", "-o"]})
+
+
+def noise(host: int, at: float) -> dict[str, Any]:
+    """Nothing."""
+    return linux(host, "process", "exec", at, process={"name": "ls", "args": ["ls", "-l"]})
+
+
+def expected_ids(events: list[dict[str, Any]], folder: Path) -> list[str]:
+    """What a replay of the same events alerts on."""
+    source, target = folder / "events.ndjson", folder / "alerts.ndjson"
+    source.write_text("".join(json.dumps(event) + "\n" for event in events))
+    replay(ReplayOptions(rules=[RULES], inputs=[str(source)], output=str(target)))
+    alerts = [json.loads(line) for line in target.read_text().splitlines()]
+    return sorted(a["kibana.alert.uuid"] for a in alerts if "kibana.alert.group.index" not in a)
+
+
+def test_kill_9_of_workers_in_the_middle_loses_nothing_and_invents_nothing(
+    topics: Topics, tmp_path: Path
+) -> None:
+    hosts = range(60)
+    with Daemon(tmp_path, topics.bootstrap_servers) as daemon:
+        now = time.time()
+        first = [event for h in hosts for event in (fork(h, now + h / 1000), noise(h, now + h / 1000))]
+        sent = topics.send(first)
+        wait_until(lambda: daemon.metric("detectord_input_records_total") == sent, "the first half is read")
+        os.kill(daemon.worker_pids()[0], signal.SIGKILL)
+        second = [connect(h, now + h / 1000 + 0.9) for h in hosts if h % 3]
+        second += [connect(h, now + h / 1000 + 1.1) for h in hosts if not h % 3]  # beyond the span
+        second += [usermod(h, now + 2) for h in hosts if h % 7 == 0]
+        topics.send(second[: len(second) // 2])
+        wait_until(lambda: len(daemon.worker_pids()) == 2, "the worker is replaced")
+        os.kill(daemon.worker_pids()[1], signal.SIGKILL)
+        topics.send(second[len(second) // 2 :])
+        expected = expected_ids(first + second, tmp_path)
+        assert len(expected) == 40 + 9
+        wait_until(lambda: len(topics.ids()) >= len(expected), "every alert has come")
+        everything = len(first) + len(second)
+        wait_until(lambda: daemon.metric("detectord_input_records_total") == everything, "all is read")
+        assert daemon.metric("detectord_worker_restarts_total") == 2
+        assert daemon.stop() == 0
+    assert sorted(topics.ids()) == expected
+    assert {line["message"] for line in daemon.lines()} >= {"worker.died", "epoch.began", "daemon.stopped"}
+
+
+def test_garbage_goes_to_the_dead_letters_and_stops_nothing(topics: Topics, tmp_path: Path) -> None:
+    now = time.time()
+    garbage = [b"no json", b"[]", b'"text"', b"{" * 1_000, b"\xff\xfe", b'{"a":"' + b"x" * 1_100_000 + b'"}']
+    odd: list[dict[str, Any]] = [
+        {**noise(1, now), "process": odd} for odd in (None, 7, "text", [], [None, {"name": [[{}]]}])
+    ]
+    big = {**usermod(2, now), "message": "x" * 900_000}
+    with Daemon(tmp_path, topics.bootstrap_servers) as daemon:
+        topics.send([*garbage, *odd, big, usermod(3, now)])
+        wait_until(lambda: len(topics.ids()) == 2 and len(topics.dead_letters) == 6, "alerts, dead letters")
+        assert daemon.metric("detectord_events_dead_lettered_total") == 6
+        assert daemon.metric("detectord_worker_restarts_total") == 0
+        assert daemon.get("/healthz")[0] == 200
+        assert daemon.stop() == 0
+    reasons = sorted(headers["dlq-reason"] for _, headers in topics.dead_letters)
+    assert reasons == [b"not_json"] * 3 + [b"not_object"] * 2 + [b"too_large"]
+    assert {value for value, _ in topics.dead_letters} >= {b"no json", b"\xff\xfe"}
+    logged = [line for line in daemon.lines() if line["message"] == "record.dead_lettered"]
+    assert 3 <= len(logged) <= 4  # the first of each reason, then summed up
+
+
+def test_a_restart_goes_on_where_the_last_commit_was(topics: Topics, tmp_path: Path) -> None:
+    now = time.time()
+    for round_number in range(2):
+        with Daemon(tmp_path, topics.bootstrap_servers) as daemon:
+            topics.send([usermod(10 + round_number, now)])
+            wait_until(lambda: len(topics.ids()) == round_number + 1, "the alert")  # noqa: B023
+            assert daemon.stop() == 0
+    assert len(topics.ids()) == 2

@@ -1,0 +1,239 @@
+"""One worker, message by message: what counts when, and what survives what."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+import pytest
+from simulation import naming_alert, rules
+
+from detectord.engine.detector import EngineSettings
+from detectord.engine.watermark import END_OF_TIME
+from detectord.runtime.protocol import Advance, Barrier, Batch, Chunk, Covered, Outcome, Restore, Stop
+from detectord.runtime.worker import Worker, WorkerSettings
+
+BASE = 1_760_000_000
+
+
+def at(second: float) -> int:
+    """An instant (ns), in seconds from where the events of this file begin."""
+    return int((BASE + second) * 1_000_000_000)
+
+
+def worker(number: int = 0, workers: int = 1, **engine: object) -> Worker:
+    settings = WorkerSettings(number, workers, EngineSettings(**engine), max_event_bytes=2_000_000)  # type: ignore[arg-type]
+    return Worker(rules(), settings, naming_alert)
+
+
+def event(number: int, name: str, time: int, *, host: str = "h", **more: object) -> bytes:
+    document = {
+        "@timestamp": (BASE + time) * 1000,
+        "event": {"id": f"n{number}", "category": ["process"]},
+        "agent": {"id": "a"},
+        "host": {"id": host},
+        "process": {"name": name},
+        **more,
+    }
+    return json.dumps(document).encode()
+
+
+def batch(number: int, *values: bytes, epoch: int = 0, timestamp: int | None = None) -> Batch:
+    count = len(values)
+    offsets = [number * 100 + i for i in range(count)]
+    chunk = Chunk("t", 0, offsets, [timestamp] * count, offsets, [None] * count, list(values))
+    return Batch(epoch, number, 0, (chunk,))
+
+
+def outcome(of: Worker, message: Batch) -> Outcome:
+    reply = of.handle(message)
+    assert isinstance(reply, Outcome)
+    return reply
+
+
+def covered(of: Worker, number: int = 1, epoch: int = 0) -> Covered:
+    reply = of.handle(Barrier(epoch, number))
+    assert isinstance(reply, Covered)
+    return reply
+
+
+def names(alerts: Iterable[object]) -> list[str]:
+    return [record.key for alert in alerts for record in alert.records]  # type: ignore[attr-defined]
+
+
+HOST_ALERT = '["host", ["e:a:n1", "e:a:n2"], ["h"]]'
+
+
+def test_an_event_rule_fires_with_the_batch() -> None:
+    assert names(outcome(worker(), batch(1, event(1, "a", 1))).alerts) == ['["event", ["e:a:n1"], []]']
+
+
+def test_a_barrier_covers_the_batches_that_count_and_no_later_one() -> None:
+    one = worker()
+    outcome(one, batch(1, event(1, "a", 1)))
+    outcome(one, batch(2, event(2, "b", 2)))  # evaluated ahead, does not count yet
+    one.handle(Advance(0, 1, 0, at(1.5)))
+    first = covered(one)
+    assert names(first.alerts) == []
+    assert not any(b"n2" in change.key for change in first.changes)
+    assert any(b"n1" in change.key for change in first.changes)
+    one.handle(Advance(0, 2, 0, END_OF_TIME))
+    assert HOST_ALERT in names(covered(one, 2).alerts)
+
+
+def test_hits_wait_for_the_watermark_and_late_ones_are_counted() -> None:
+    one = worker()
+    outcome(one, batch(1, event(2, "b", 20), event(1, "a", 15)))
+    one.handle(Advance(0, 1, 0, at(20)))
+    assert names(covered(one).alerts) == []  # b is at the watermark, not before it
+    outcome(one, batch(2, event(3, "a", 19)))
+    one.handle(Advance(0, 2, 0, at(21)))
+    answer = covered(one, 2)
+    assert HOST_ALERT in names(answer.alerts)
+    assert answer.tallies["rule_late", "host"] == 1
+    assert answer.tallies["late", "t"] >= 1
+
+
+def test_by_arrival_nothing_waits_and_nothing_is_late() -> None:
+    one = worker(by_arrival=True)
+    outcome(one, batch(1, event(1, "a", 20)))
+    one.handle(Advance(0, 1, 0, None))
+    outcome(one, batch(2, event(2, "b", 15)))
+    one.handle(Advance(0, 2, 0, at(20)))
+    assert HOST_ALERT in names(covered(one).alerts)
+
+
+def test_an_older_epoch_is_not_heard() -> None:
+    one = worker()
+    one.handle(Restore(3, None, {}))
+    assert one.handle(batch(1, event(1, "a", 1), epoch=2)) is None
+    assert one.handle(Barrier(2, 1)) is None
+    assert one.handle(Stop()) is None
+
+
+def test_restoring_forgets_what_was_not_covered_and_goes_on_from_what_was() -> None:
+    one = worker()
+    outcome(one, batch(1, event(1, "a", 1)))
+    one.handle(Advance(0, 1, 0, at(5)))
+    entries: dict[int, list[tuple[bytes, bytes]]] = {}
+    for change in covered(one).changes:
+        if change.value is not None:
+            entries.setdefault(change.partition, []).append((change.key, change.value))
+    outcome(one, batch(2, event(9, "a", 6)))
+    outcome(one, batch(3, event(8, "a", 7)))
+    one.handle(Advance(0, 2, 0, at(8)))  # n9 took the place of n1, and is to be undone
+    for again in (one, worker()):
+        again.handle(Restore(1, at(5), entries))
+        outcome(again, batch(3, event(2, "b", 6), epoch=1))
+        again.handle(Advance(1, 3, 0, END_OF_TIME))
+        assert HOST_ALERT in names(covered(again, 2, epoch=1).alerts)
+
+
+def test_hits_for_others_travel_and_complete_there() -> None:
+    """The user rule's state lies anywhere; whoever evaluates, the owner completes."""
+    workers = [worker(number, 4) for number in range(4)]
+    values = [
+        event(number, name, number, host=f"h{number}", user={"name": "u"})
+        for number, name in enumerate(["a", "b", "c"], start=1)
+    ]
+    sent: dict[int, list[bytes]] = {}
+    for number, value in enumerate(values):
+        for owner, packed in outcome(workers[number], batch(1, value)).hits.items():
+            sent.setdefault(owner, []).append(packed)
+    found = []
+    for number, one in enumerate(workers):
+        one.handle(Advance(0, 1, 0, END_OF_TIME, tuple(sent.get(number, ()))))
+        found += names(covered(one).alerts)
+    assert '["user", ["e:a:n1", "e:a:n2", "e:a:n3"], ["u"]]' in found
+
+
+def test_progress_is_the_newest_time_but_no_clock_runs_ahead_of_its_record() -> None:
+    given = batch(1, event(1, "x", 50), event(2, "x", 900), timestamp=at(100) // 10**6)
+    assert outcome(worker(), given).progress == {("t", 0): at(100)}
+
+
+def test_an_event_from_the_far_future_is_taken_at_its_records_time() -> None:
+    one = worker()
+    answer = outcome(one, batch(1, event(1, "a", 10_000), timestamp=at(100) // 10**6))
+    assert answer.tallies["future", "t"] >= 1
+    outcome(one, batch(2, event(2, "b", 101), timestamp=at(101) // 10**6))
+    for number in (1, 2):
+        one.handle(Advance(0, number, 0, END_OF_TIME if number == 2 else None))
+    assert HOST_ALERT in names(covered(one).alerts)
+
+
+def test_a_repeated_event_fills_no_second_step() -> None:
+    one = worker()
+    both = event(1, "ab", 1, user={"name": "u"})
+    outcome(one, batch(1, both, both, event(2, "c", 2, user={"name": "u"})))
+    one.handle(Advance(0, 1, 0, END_OF_TIME))
+    answer = covered(one)
+    assert names(answer.alerts) == []
+    assert answer.tallies["dropped", "duplicate"] >= 1  # once in each state partition it concerns
+
+
+GARBAGE = [
+    b"",
+    b"no json",
+    b"[]",
+    b"3",
+    b"null",
+    b"\xff\xfe",
+    b"[" * 100_000,
+    b'{"a":' * 5_000 + b"1" + b"}" * 5_000,
+    b'{"process":' + b'"' + b"x" * 3_000_000 + b'"}',
+]
+
+
+@pytest.mark.parametrize("value", GARBAGE, ids=range(len(GARBAGE)))
+def test_garbage_is_a_dead_letter_and_the_next_event_is_matched(value: bytes) -> None:
+    reply = outcome(worker(), batch(1, value, event(1, "a", 1)))
+    assert len(reply.dead_letters) == 1
+    assert reply.dead_letters[0].record.value == value
+    assert names(reply.alerts) == ['["event", ["e:a:n1"], []]']
+
+
+NESTED = {"x": {"y": [1, {"z": 2}]}}
+ODD = [None, True, 7, -1.5, 10**30, "", "a\u0000", [], [[]], [None], {}, NESTED, ["a", 1, {"b": 2}]]
+PATHS = [
+    *("@timestamp", "agent.id", "data_stream", "data_stream.dataset", "event", "event.category"),
+    *("event.id", "event.sequence", "host", "host.id", "process", "process.args", "process.name"),
+    *("tags", "user.name"),
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_wrong_types_anywhere_stop_nothing(path: str) -> None:
+    one = worker()
+    values = [event(number, "a", 1, **{path: odd}) for number, odd in enumerate(ODD)]
+    reply = outcome(one, batch(1, *values, event(99, "a", 2)))
+    assert not reply.dead_letters
+    assert '["event", ["e:a:n99"], []]' in names(reply.alerts)
+    assert not [tally for tally in reply.tallies if tally[0] == "rule_error"]
+    one.handle(Advance(0, 1, 0, END_OF_TIME))
+    answer = covered(one)
+    assert not [tally for tally in answer.tallies if tally[0] == "rule_error"]
+
+
+def test_a_huge_event_is_trimmed_before_it_is_held() -> None:
+    one = worker()
+    huge = {"event": {"id": "n1", "category": ["process"], "original": "x" * 400_000}}
+    outcome(one, batch(1, event(1, "a", 1, **huge)))
+    one.handle(Advance(0, 1, 0, None))
+    answer = covered(one)
+    assert 0 < answer.gauges.state_bytes < 10_000
+    outcome(one, batch(2, event(2, "b", 2)))
+    one.handle(Advance(0, 2, 0, END_OF_TIME))
+    assert HOST_ALERT in names(covered(one, 2).alerts)
+
+
+def test_state_beyond_its_bound_is_evicted_oldest_first_and_counted() -> None:
+    one = worker(max_bytes=5_000)
+    values = [event(number, "a", number, host=f"h{number}") for number in range(100)]
+    outcome(one, batch(1, *values))
+    one.handle(Advance(0, 1, 0, at(150)))
+    outcome(one, batch(2, *(event(200 + n, "a", 2_000 + n, host=f"h{n}") for n in range(100))))
+    one.handle(Advance(0, 2, 0, at(2_005)))
+    answer = covered(one)
+    assert answer.gauges.state_bytes <= 5_000
+    assert answer.tallies["state_removed", "host", "capacity"] > 0
