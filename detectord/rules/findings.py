@@ -1,0 +1,126 @@
+"""What is wrong with a rule file: the loader's own codes, and one form for its findings and the query's.
+
+A query's findings are `eql.diagnostics.Diagnostic`s. What stands around the query (the file, its
+tables and keys) has codes of its own here, in the families E4 and W4 of the same numbering: an E
+refuses the rule, a W lets it run, no number is used twice. Either kind becomes a `Finding`: its
+place in the file as line and column, its sentence, and its rendered text.
+
+The reasons of a refusal are a closed set, because they are a metric's label.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from detectord.eql.diagnostics import Diagnostic, render
+from detectord.eql.source import Source
+
+# A piece of a file in a message, and a shown line: characters.
+_PIECE = 120
+_LINE = 160
+
+Reason = Literal[
+    "parse_error", "schema_error", "unsupported_type", "unsupported_syntax", "unsupported_filter", "duplicate"
+]
+
+
+class RuleCode(enum.Enum):
+    """A number, the reason it refuses a rule for (None: it only warns), and its sentence."""
+
+    def __init__(self, number: str, reason: Reason | None, template: str) -> None:
+        self.number = number
+        self.reason = reason
+        self.template = template
+
+    UNREADABLE = "E401", "parse_error", "cannot be read: {error}"
+    NOT_UTF8 = "E402", "parse_error", "byte {byte} is not UTF-8"
+    NOT_TOML = "E403", "parse_error", "not TOML: {error}"
+    TOO_LARGE = "E404", "parse_error", "larger than {limit} bytes"
+    TOO_DEEP = "E405", "parse_error", "nested deeper than {limit} levels"
+    UNKNOWN_FORMAT = "E406", "unsupported_syntax", "rule files of the kind `{suffix}` are not supported yet"
+    MISSING_KEY = "E410", "schema_error", "the key `{key}` is missing"
+    WRONG_VALUE = "E411", "schema_error", "`{key}` must be {expected}, not {actual}"
+    UNSUPPORTED_TYPE = "E420", "unsupported_type", "rules of the type `{type}` are not supported"
+    UNSUPPORTED_KEY = (
+        "E421",
+        "unsupported_syntax",
+        "`{key}` is not supported yet, and the rule would differ without it",
+    )
+    UNSUPPORTED_FILTER = (
+        "E422",
+        "unsupported_filter",
+        "`{key}` is not supported yet, and the rule would match more without it",
+    )
+    ENDPOINT_RULE = "E423", "unsupported_syntax", "endpoint behaviour rules are not supported yet"
+    DUPLICATE = "E430", "duplicate", "{other} has the same rule_id, comes later and wins"
+
+    UNKNOWN_KEY = "W401", None, "the key `{key}` is unknown and has no effect"
+    OUTSIDE_BAND = "W402", None, "a risk score of {score} is not what `{severity}` means ({low} to {high})"
+    NO_INDEX = "W403", None, "no index patterns: the rule reads every event"
+    NO_MATURITY = "W404", None, "no metadata.maturity: the rule counts as development and is left out"
+    IMPLICIT_MAXSPAN = (
+        "W405",
+        None,
+        "implicit_maxspan: the sequence has no maxspan; its look-back of {span} holds",
+    )
+    WITHOUT_EFFECT = "W406", None, "`{key}` has no effect yet"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One finding in one file. `code` is its number, `reason` is None for a warning; `line` and
+    `column` count from 1; `text` is the finding as a person reads it, several lines long."""
+
+    code: str
+    reason: Reason | None
+    line: int
+    column: int
+    message: str
+    text: str
+
+
+def finding(code: RuleCode, args: Mapping[str, object], source: Source, offset: int = 0) -> Finding:
+    """A finding of the loader at `offset` of the file `source`."""
+    line, column = source.position(offset)
+    message = code.template.format_map({name: _cut(str(arg), _PIECE) for name, arg in args.items()})
+    kind = "warning" if code.reason is None else "error"
+    text = f"{source.name}:{line}:{column}: {kind}[{code.number}]: {message}"
+    return Finding(
+        code.number, code.reason, line, column, message, text + _pointed_at(source.line(line), column)
+    )
+
+
+def _pointed_at(line: str, column: int) -> str:
+    """The line with a caret below its column (of a long line, the part around it); nothing if it is empty."""
+    start = 0 if column <= _LINE else column - _PIECE
+    shown = line[start : start + _LINE]
+    if not shown.strip():
+        return ""
+    pad = "".join("\t" if c == "\t" else " " for c in shown[: column - 1 - start])
+    return f"\n  {shown}\n  {pad}^"
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def of_query(diagnostic: Diagnostic, source: Source) -> Finding:
+    """A finding of the language about the query `source`."""
+    line, column = source.position(diagnostic.span.start)
+    return Finding(
+        diagnostic.code.number,
+        _reason(diagnostic),
+        line,
+        column,
+        diagnostic.message,
+        render(diagnostic, source),
+    )
+
+
+def _reason(diagnostic: Diagnostic) -> Reason | None:
+    if not diagnostic.code.is_error:
+        return None
+    return "unsupported_syntax" if diagnostic.code.number.startswith("E3") else "parse_error"
