@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 
-def check(expected: Path, actual: str) -> None:
-    """Hold `actual` against the file, or with DETECTORD_GOLDEN=write make it the file."""
-    if os.environ.get("DETECTORD_GOLDEN") == "write":
+def check(expected: Path, actual: str, *, update: bool) -> None:
+    """Hold `actual` against the file, or make it the file if `update` (the fixture `update_goldens`)."""
+    if update:
         expected.write_text(actual, encoding="utf-8")
     assert actual == expected.read_text(encoding="utf-8"), f"{expected.name}: `make golden` writes it again"

@@ -124,9 +124,28 @@ class Lineage(Node):
     event: EventQuery
 
 
-Expr = (
-    Literal | Field | Call | Comparison | Arithmetic | Negative | Not | And | Or | In | Pattern | Lineage
-)
+Expr = Literal | Field | Call | Comparison | Arithmetic | Negative | Not | And | Or | In | Pattern | Lineage
+
+
+def children(expr: Expr) -> tuple[Expr, ...]:
+    """The expressions right below one, in the order they are written."""
+    match expr:
+        case Literal() | Field():
+            return ()
+        case And(operands) | Or(operands):
+            return operands
+        case Call(args=args):
+            return args
+        case Comparison(left=left, right=right) | Arithmetic(left=left, right=right):
+            return (left, right)
+        case Not(operand) | Negative(operand):
+            return (operand,)
+        case In(value=value, items=items):
+            return (value, *items)
+        case Pattern(value=value, patterns=patterns):
+            return (value, *patterns)
+        case Lineage(event=event):
+            return (event.condition,)
 
 
 # --- statements ------------------------------------------------------------------------------

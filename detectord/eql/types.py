@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
+from types import MappingProxyType
 
 
 class Type(enum.Enum):
@@ -16,3 +18,32 @@ class Type(enum.Enum):
     VERSION = "version"
     NULL = "null"
     ANY = "any"
+
+    @property
+    def noun(self) -> str:
+        """A value of this type, in a sentence: `a string`."""
+        return _NOUNS.get(self, f"a {self.value}")
+
+
+_NOUNS = {Type.IP: "an address", Type.NULL: "null", Type.ANY: "any value"}
+
+
+_FIELD_TYPES: Mapping[str, Type] = MappingProxyType(
+    {
+        **dict.fromkeys(("keyword", "constant_keyword", "wildcard", "text", "match_only_text"), Type.STRING),
+        **dict.fromkeys(("long", "integer", "short", "byte", "unsigned_long"), Type.NUMBER),
+        **dict.fromkeys(("double", "float", "half_float", "scaled_float"), Type.NUMBER),
+        **dict.fromkeys(("date", "date_nanos"), Type.DATE),
+        "boolean": Type.BOOLEAN,
+        "ip": Type.IP,
+        "version": Type.VERSION,
+    }
+)
+
+
+def field_type(mapping_type: str | None) -> Type:
+    """What the language sees in a field with this Elasticsearch mapping type: `long` is a number.
+
+    ANY for None (a field without an entry) and for types the language has no rules for.
+    """
+    return Type.ANY if mapping_type is None else _FIELD_TYPES.get(mapping_type, Type.ANY)

@@ -1,0 +1,38 @@
+"""What every test may ask for."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-goldens",
+        action="store_true",
+        help="rewrite the expected files of golden tests with what comes out now; then read the diff",
+    )
+
+
+@pytest.fixture(scope="session")
+def update_goldens(pytestconfig: pytest.Config) -> bool:
+    """True if a golden test is to write its expected file instead of comparing with it."""
+    return bool(pytestconfig.getoption("--update-goldens"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """At the end, say plainly what was left out, and why: the skipped tests grouped by their reason."""
+    reasons: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        place = report.longrepr
+        reason = place[2] if isinstance(place, tuple) else str(place)
+        reasons[reason.removeprefix("Skipped: ")] += 1
+    waiting = len(terminalreporter.stats.get("xfailed", []))
+    terminalreporter.section("left out")
+    for reason, number in reasons.most_common():
+        terminalreporter.line(f"{number:>5}  {reason}")
+    if waiting:
+        terminalreporter.line(f"{waiting:>5}  wait for a later version (expected failures)")
+    if not reasons and not waiting:
+        terminalreporter.line("nothing: every test ran")
