@@ -6,6 +6,11 @@ from typing import NamedTuple, Protocol
 
 from detectord.events.record import Partition, Positions, Record
 
+
+class SourceError(Exception):
+    """The input cannot be read on, and waiting will not help: the operator must act."""
+
+
 class Poll(NamedTuple):
     """What one poll brought: records in partition order; the partitions whose end was reached and
     not left again; whether the assignment changed since the last poll (then everything not yet

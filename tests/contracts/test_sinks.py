@@ -1,0 +1,116 @@
+"""The sink contract, held against every sink."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from contracts.sink import CHECKS, Harness
+from mockcluster import MockCluster, consume
+
+from detectord.events.record import Partition, Positions
+from detectord.kafka import KafkaSettings
+from detectord.sinks.kafka import KafkaSink
+from detectord.sinks.memory import MemorySink
+from detectord.sinks.ndjson import NdjsonSink
+
+
+def memory() -> Harness:
+    stored: dict[Partition, int] = {}
+    sink = MemorySink(stored.update)
+
+    @contextmanager
+    def broken() -> Iterator[None]:
+        sink.fail()
+        yield
+
+    return Harness(
+        sink=sink,
+        alerts=lambda: [alert.value for alert in sink.alerts],
+        dead_letters=lambda: [letter.reason for letter in sink.dead_letters],
+        positions=lambda: stored,
+        broken=broken,
+    )
+
+
+def ndjson(path: Path) -> Harness:
+    sink = NdjsonSink(path)
+
+    @contextmanager
+    def broken() -> Iterator[None]:
+        """The disk is full: the file takes some bytes, and then no more."""
+        whole = sink._file
+        sink._file = FullDisk(path)
+        yield
+        sink._file.close()
+        sink._file = whole
+
+    return Harness(
+        sink=sink,
+        alerts=lambda: path.read_bytes().splitlines(),
+        dead_letters=lambda: [reason for reason, n in sink.dead_letters.items() for _ in range(n)],
+        positions=lambda: sink.positions,
+        broken=broken,
+    )
+
+
+class FullDisk:
+    """A file that takes four bytes of the first write and fails at the second."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = open(path, "r+b", buffering=0)  # noqa: SIM115
+        self._file.seek(0, 2)
+        self._room = 4
+
+    def write(self, data: memoryview) -> int:
+        if not self._room:
+            raise OSError(28, "No space left on device")
+        room, self._room = self._room, 0
+        return self._file.write(data[:room])
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._file, name)
+
+
+def kafka(cluster: MockCluster) -> Harness:
+    alerts, dead = cluster.topic(1, "alerts"), cluster.topic(1, "dlq")
+    stored: dict[Partition, int] = {}
+
+    def store(positions: Positions) -> None:
+        stored.update(positions)
+
+    def reasons() -> list[str]:
+        letters = consume(cluster.bootstrap_servers, dead)
+        return [dict(letter.headers())["dlq-reason"].decode() for letter in letters]
+
+    return Harness(
+        sink=KafkaSink(
+            KafkaSettings(bootstrap_servers=cluster.bootstrap_servers),
+            store,
+            alert_topic=alerts,
+            dead_letter_topic=dead,
+            deadline=0.5,
+        ),
+        alerts=lambda: [message.value() for message in consume(cluster.bootstrap_servers, alerts)],
+        dead_letters=reasons,
+        positions=lambda: stored,
+        broken=cluster.down,
+    )
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_memory(check) -> None:
+    check(memory)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_ndjson(check, tmp_path: Path) -> None:
+    check(lambda: ndjson(tmp_path / "out.ndjson"))
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("check", CHECKS)
+def test_kafka(check, cluster: MockCluster) -> None:
+    check(lambda: kafka(cluster))

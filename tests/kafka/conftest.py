@@ -1,0 +1,5 @@
+"""The broker of the Kafka implementations."""
+
+from mockcluster import cluster
+
+__all__ = ["cluster"]
