@@ -20,6 +20,7 @@ from detectord.engine.sequences import Row, new_row, walk
 from detectord.eql import analyse, ast
 from detectord.eql.diagnostics import render
 from detectord.eql.source import Source
+from detectord.events.ecs import FIELD_TYPES
 from detectord.events.event import Event
 from detectord.events.index import IndexGate, virtual_index
 from detectord.events.record import Record
@@ -61,7 +62,7 @@ def match(
         QueryError: the query does not parse or uses what is not supported.
     """
     source = Source(query)
-    parsed = analyse(source, stream=False)
+    parsed = analyse(source, types=FIELD_TYPES, stream=False)
     errors = [finding for finding in parsed.diagnostics if finding.code.is_error]
     if errors or parsed.query is None:
         raise QueryError("\n".join(render(finding, source) for finding in errors))

@@ -41,7 +41,12 @@ class Daemon:
         config = {
             "instance": "e2e-0",
             "sources": [{"topics": ["ecs.e2e"]}],
-            "kafka": {"bootstrap_servers": bootstrap_servers, "group": "e2e"},
+            "kafka": {
+                "bootstrap_servers": bootstrap_servers,
+                "group": "e2e",
+                # The embedded broker knows no static members: a restart waits for the old one's end.
+                "consumer": {"properties": {"session.timeout.ms": 2_000}},
+            },
             "delivery": {"mode": "at_least_once", "commit_interval": "100ms"},
             "input": {"start": "earliest"},
             "rules": {"paths": [str(rules)]},

@@ -122,7 +122,7 @@ class Detector:
                 if self._is_late(hit):
                     for rule in self._rules[hit.match_hash]:
                         self.tallies["rule_late", rule.rule.rule_id] += 1
-                    self.tallies["late", event.topic] += 1
+                    self.tallies["late", event.topic, "dropped"] += 1
                     continue
                 state.hold(event, hit)
 

@@ -15,6 +15,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -23,10 +25,11 @@ import confluent_kafka
 
 from detectord import __version__, log, metrics
 from detectord.alerts.settings import AlertSettings
-from detectord.config import Config, ConfigError, Problem, masked
+from detectord.config import Config, masked, require_supported
 from detectord.engine.detector import EngineSettings
 from detectord.engine.watermark import EventTimeWatermark
 from detectord.eql import ast
+from detectord.events.ecs import FIELD_TYPES
 from detectord.kafka import KafkaSettings
 from detectord.metrics import KnownRule, Metrics
 from detectord.rules.load import Loaded, load
@@ -44,7 +47,7 @@ from detectord.sources.kafka import KafkaSource
 
 LOG = log.get(__name__)
 
-CLEAN, BAD_RULES, NO_KAFKA, BROKEN, TRY_AGAIN = 0, 65, 69, 70, 75
+CLEAN, BAD_RULES, NO_KAFKA, BROKEN, TRY_AGAIN, BAD_CONFIG = 0, 65, 69, 70, 75, 78
 STUCK_SECONDS = 30.0
 """/healthz fails when the loop has not gone round for this long."""
 IDLE_SECONDS = 60.0
@@ -63,12 +66,13 @@ def run(config: Config) -> int:
     Raises:
         ConfigError: the configuration asks for what does not exist yet.
     """
-    _refuse_what_is_missing(config)
+    require_supported(config)
     counts = Metrics(per_rule=config.metrics.per_rule)
     log.setup(level=config.log.level, form=config.log.format, instance=config.instance, count=counts.message)
     for sentence in config.not_yet():
         LOG.warning("config.no_effect", reason=sentence)
-    loaded = load([Path(path) for path in config.rules.paths], maturity=config.rules.maturity)
+    paths = [Path(path) for path in config.rules.paths]
+    loaded = load(paths, maturity=config.rules.maturity, types=FIELD_TYPES)
     _report_rules(loaded)
     if len(loaded.rules) < config.rules.min_loaded:
         LOG.error(
@@ -78,13 +82,29 @@ def run(config: Config) -> int:
             next="mend the rules named above, or lower rules.min_loaded",
         )
         return BAD_RULES
-    return Daemon(config, loaded, counts).run()
+    with ExitStack() as parts:
+        try:
+            daemon = Daemon(config, loaded, counts, parts)
+        except OSError as error:
+            LOG.error(
+                "http.cannot_listen", listen=config.http.listen, error=str(error), next="set http.listen"
+            )
+            return BAD_CONFIG
+        except (SourceError, DeliveryError) as error:
+            LOG.error("kafka.settings_refused", error=str(error), next="mend the kafka section")
+            return BAD_CONFIG
+        return daemon.run()
 
 
 class Daemon:
-    """Everything that runs, wired together."""
+    """Everything that runs, wired together. `parts` is given what has to be closed, in order.
 
-    def __init__(self, config: Config, loaded: Loaded, counts: Metrics) -> None:
+    Raises:
+        OSError: the HTTP address cannot be had.
+        SourceError, DeliveryError: a Kafka client refuses its settings.
+    """
+
+    def __init__(self, config: Config, loaded: Loaded, counts: Metrics, parts: ExitStack) -> None:
         self._config = config
         self._loaded = loaded
         self._counts = counts
@@ -93,12 +113,18 @@ class Daemon:
         self._signals = 0
         self._source_started = False
         self._last_trouble = ""
-        self._pool = ProcessPool(config.workers, serve, self._worker_start)  # before any Kafka client
-        self._declare_metrics()
-        settings = _kafka_settings(config)
-        self._source = KafkaSource(
-            settings, config.topics, start=config.input.start, on_event=self._on_kafka_event
+        self._http = HttpServer(
+            config.http.address,
+            Health(counts.exposition, self._is_alive, self._checks, self._status, self._rules_status),
         )
+        parts.callback(self._http.close)
+        self._pool = ProcessPool(config.workers, serve, self._worker_start)  # before any Kafka client
+        parts.callback(self._pool.close)
+        self._declare_metrics()
+        settings = KafkaSettings.of(config)
+        start = config.input.start.fixed(datetime.now(UTC))
+        self._source = KafkaSource(settings, config.topics, start=start, on_event=self._on_kafka_event)
+        parts.callback(self._source.close)
         self._sink = KafkaSink(
             settings,
             self._source.commit,
@@ -108,12 +134,9 @@ class Daemon:
             tick=self._tick,
             on_event=self._on_kafka_event,
         )
+        parts.callback(self._sink.close)
         self._clock = SystemClock()
         self._supervisor = self._make_supervisor()
-        self._http = HttpServer(
-            config.http.address,
-            Health(counts.exposition, self._is_alive, self._checks, self._status, self._rules_status),
-        )
 
     def run(self) -> int:
         """Run until stopped; the exit code."""
@@ -129,15 +152,6 @@ class Daemon:
             delivery="at_least_once",
             note="no state topic: half-done sequences do not outlive this process",
         )
-        try:
-            return self._supervise()
-        finally:
-            self._pool.close()
-            self._sink.close()
-            self._source.close()
-            self._http.close()
-
-    def _supervise(self) -> int:
         try:
             self._supervisor.run()
         except StartupError as error:
@@ -178,6 +192,7 @@ class Daemon:
             worker,
             config.workers,
             engine,
+            keyed=tuple(self._keyed_topics()),
             max_event_bytes=config.input.max_event_bytes,
             held_event_bytes=config.state.max_event_bytes,
         )
@@ -198,7 +213,6 @@ class Daemon:
 
     def _make_supervisor(self) -> Supervisor:
         config = self._config
-        keyed = [topic for s in config.sources if s.keyed_by == "host.id" for topic in s.topics]
         reporter = Reporter(
             self._counts,
             alert_topic=config.alert_topic,
@@ -209,7 +223,7 @@ class Daemon:
             self._source,
             self._sink,
             self._pool,
-            Router(config.workers, config.state.partitions, keyed),
+            Router(config.workers, config.state.partitions, self._keyed_topics()),
             EventTimeWatermark(config.time.allowed_lateness, config.time.idle_timeout),
             self._clock,
             reporter,
@@ -220,10 +234,14 @@ class Daemon:
                 commit_records=config.delivery.max_records,
                 commit_bytes=config.delivery.max_bytes,
                 max_in_flight_bytes=config.batch.in_flight_bytes,
+                worker_deadline=config.batch.worker_timeout,
                 drain_timeout=config.shutdown.timeout,
                 poll_wait=config.batch.max_wait / 1e9,
             ),
         )
+
+    def _keyed_topics(self) -> list[str]:
+        return [topic for s in self._config.sources if s.keyed_by == "host.id" for topic in s.topics]
 
     def _declare_metrics(self) -> None:
         config, counts = self._config, self._counts
@@ -362,33 +380,6 @@ def _known_rule(rule: Any) -> KnownRule:
         len(body.steps) if isinstance(body, ast.Sequence) else 1,
         rule.enabled,
     )
-
-
-def _kafka_settings(config: Config) -> KafkaSettings:
-    kafka = config.kafka
-    return KafkaSettings(
-        bootstrap_servers=kafka.bootstrap_servers,
-        group=kafka.group,
-        instance=config.instance,
-        security={},
-        properties=kafka.properties,
-        consumer_properties=kafka.consumer.properties,
-        producer_properties=kafka.producer.properties,
-    )
-
-
-def _refuse_what_is_missing(config: Config) -> None:
-    if config.delivery.mode == "exactly_once":
-        raise ConfigError(
-            [
-                Problem(
-                    "delivery.mode",
-                    "exactly_once is not supported yet",
-                    "detectord run",
-                    "set it to at_least_once",
-                )
-            ]
-        )
 
 
 def _report_rules(loaded: Loaded) -> None:

@@ -131,6 +131,7 @@ class HttpServer:
         self._open: dict[asyncio.Task[None], None] = {}  # oldest first
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
+        self._serving = threading.Event()
         try:
             self._socket = _bind(*address)
         except OSError:
@@ -149,6 +150,7 @@ class HttpServer:
     def start(self) -> None:
         """Answer from here on."""
         self._thread.start()
+        self._serving.wait(self._request_seconds)
 
     def close(self) -> None:
         """Stop answering; what is being answered is cut off."""
@@ -164,6 +166,7 @@ class HttpServer:
         server = self._loop.run_until_complete(
             asyncio.start_server(self._accept, sock=self._socket, limit=MOST_REQUEST_BYTES)
         )
+        self._loop.call_soon(self._serving.set)
         try:
             self._loop.run_forever()
         finally:

@@ -117,6 +117,7 @@ class Covered(NamedTuple):
     tallies: Tallies
     gauges: Gauges
     busy: float = 0.0
+    resident_bytes: int = 0
 
 
 class Death(NamedTuple):

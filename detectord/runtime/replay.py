@@ -18,6 +18,7 @@ from detectord import __version__
 from detectord.alerts.settings import AlertSettings
 from detectord.engine.detector import EngineSettings
 from detectord.engine.watermark import FiniteWatermark
+from detectord.events.ecs import FIELD_TYPES
 from detectord.events.record import Partition
 from detectord.rules.load import Loaded, load
 from detectord.runtime.clock import SystemClock
@@ -106,7 +107,7 @@ def replay(options: ReplayOptions, progress: Progress = silent) -> Summary:
         DeliveryError: the output cannot be written.
         CrashLoopError: workers keep dying.
     """
-    loaded = load(options.rules, maturity=tuple(options.maturity))
+    loaded = load(options.rules, maturity=tuple(options.maturity), types=FIELD_TYPES)
     if not loaded.rules:
         raise NoRulesError(f"none of the rules could be loaded ({len(loaded.refused)} refused)")
     summary = Summary(loaded)

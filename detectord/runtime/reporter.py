@@ -54,6 +54,8 @@ class Reporter:
         self._counts.observe(commit.tallies)
         for worker, seconds in commit.busy.items():
             self._counts.count(metrics.WORKER_BUSY, seconds, str(worker))
+        for worker, size in commit.resident_bytes.items():
+            self._counts.set(metrics.WORKER_MEMORY, size, str(worker))
         self._report_outputs(commit, now)
         self._report_state(commit)
         self._report_losses(commit.tallies)

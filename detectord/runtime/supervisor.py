@@ -105,6 +105,7 @@ class Commit:
     tallies: Tallies
     gauges: Mapping[int, Gauges]
     busy: Mapping[int, float]
+    resident_bytes: Mapping[int, int]
     watermark: int | None
     began: int
     ended: int
@@ -297,9 +298,13 @@ class Supervisor:
         limit = 0 if blocked else settings.batch_records
         poll = self._source.poll(limit, 0.0 if busy or blocked else settings.poll_wait)
         self._at_end = poll.at_end
-        if poll.rebalanced and self._is_dirty():
-            self._rewind("rebalance")
-            return True
+        if poll.rebalanced:
+            # What left may have been read on elsewhere; if it comes back, its own start is right.
+            assigned = self._source.assignment()
+            self.committed = {p: offset for p, offset in self.committed.items() if p in assigned}
+            if self._is_dirty():
+                self._rewind("rebalance")
+                return True
         if poll.finished:
             self._ended = True
         if poll.records:
@@ -465,6 +470,7 @@ class Supervisor:
                 pending.tallies,
                 {answer.worker: answer.gauges for answer in barrier.answers},
                 pending.busy,
+                {answer.worker: answer.resident_bytes for answer in barrier.answers},
                 barrier.reached,
                 began,
                 self.last_commit,
@@ -505,8 +511,7 @@ class Supervisor:
                 if partition % self._pool.size == worker
             }
             self._pool.send(worker, Restore(self.epoch, self._reached, entries))
-        assigned = self._source.assignment()
-        self._source.seek({p: offset for p, offset in self.committed.items() if p in assigned})
+        self._source.seek(self.committed)
         self._observer.rewound(reason, dict(self.committed))
 
     def _forget_uncommitted(self) -> None:

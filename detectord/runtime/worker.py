@@ -11,12 +11,14 @@ Rule 2: a record cannot stop a worker: what is no event is a dead letter, what r
 from __future__ import annotations
 
 import contextlib
+import resource
 import signal
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -61,6 +63,8 @@ class WorkerSettings:
     number: int
     workers: int
     engine: EngineSettings
+    keyed: tuple[str, ...] = ()
+    """Topics whose record key is said to be the host.id."""
     max_event_bytes: int = 1024 * 1024
     """A larger record is a dead letter."""
     held_event_bytes: int = 256 * 1024
@@ -109,6 +113,7 @@ class Worker:
                     tallies["dead_letter", decoded.reason] += 1
                     dead.append(decoded)
                     continue
+                self._check_key(record, decoded[0], tallies)
                 for event in decoded:
                     self._note_progress(event, partition, progress, tallies)
                     detections, hits = self._detector.evaluate(event)
@@ -117,6 +122,7 @@ class Worker:
                         owner = own.partition % self._settings.workers
                         spread.setdefault(owner, []).append(self._portable(own, event, len(decoded) > 1))
                 tallies["decoded", chunk.topic] += 1
+                tallies["worker_events", str(self._settings.number)] += len(decoded)
         self._count_routes(spread, tallies)
         local = spread.pop(self._settings.number, None)
         if local:
@@ -132,6 +138,13 @@ class Worker:
             dead,
             tallies,
         )
+
+    def _check_key(self, record: Record, event: Event, tallies: Tallies) -> None:
+        """A key that is not what the source says it is costs balance only, but is to be seen."""
+        if record.topic in self._settings.keyed:
+            key = (record.key or b"").decode("utf-8", "replace")
+            if key not in event.text("host.id"):
+                tallies["key_violation", record.topic] += 1
 
     def _note_progress(
         self, event: Event, partition: Partition, progress: dict[Partition, int], tallies: Tallies
@@ -230,5 +243,16 @@ def serve(pipe: Connection, start: WorkerStart) -> None:
                 return
             began = time.monotonic()
             reply = worker.handle(message)
+            if isinstance(reply, Covered):
+                reply = reply._replace(resident_bytes=_resident_bytes())
             if reply is not None:
                 pipe.send(reply._replace(busy=time.monotonic() - began))
+
+
+def _resident_bytes() -> int:
+    """The memory this process has, 0 where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * resource.getpagesize()

@@ -1,0 +1,55 @@
+"""`detectord check`: the ledger of a folder of rules."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import click
+
+from detectord.cli.exits import ExitCode
+from detectord.rules.load import Loaded, load
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--maturity",
+    multiple=True,
+    default=("production",),
+    show_default=True,
+    help="Maturities that are loaded. May be repeated.",
+)
+@click.pass_context
+def command(ctx: click.Context, paths: tuple[Path, ...], form: str, maturity: tuple[str, ...]) -> None:
+    """Load the rules in PATHS and say which are refused, and why.
+
+    Exits 65 if a rule is refused for another reason than its type.
+    """
+    loaded = load(paths, maturity=maturity)
+    if form == "json":
+        click.echo(json.dumps(loaded.ledger(), indent=2, ensure_ascii=False))
+    else:
+        _print(loaded)
+    ctx.exit(ExitCode.RULES if loaded.failed else ExitCode.OK)
+
+
+def _print(loaded: Loaded) -> None:
+    failed = set(map(id, loaded.failed))
+    for refusal in loaded.refused:
+        if id(refusal) in failed:
+            click.echo(refusal.message)
+        else:
+            click.echo(f"{refusal.file}: left out: {refusal.reason}")
+    for warning in loaded.warnings:
+        click.echo(warning.message)
+    reasons = Counter(refusal.reason for refusal in loaded.refused)
+    why = ", ".join(f"{number} {reason}" for reason, number in sorted(reasons.items()))
+    parts = [f"{len(loaded.rules)} loaded", f"{len(loaded.refused)} refused" + (f" ({why})" if why else "")]
+    if loaded.warnings:
+        parts.append(f"{len(loaded.warnings)} warnings")
+    if loaded.skipped:
+        parts.append(f"{loaded.skipped} of another maturity")
+    click.echo(", ".join(parts))

@@ -1,0 +1,48 @@
+"""`detectord explain`: what a rule was compiled to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from detectord.cli.exits import ExitCode, Failure
+from detectord.compiler import compile_rule
+from detectord.compiler.compiled import CompiledRule, CompiledStep
+from detectord.config import Duration
+from detectord.rules.load import read_file
+from detectord.rules.schema import MATURITIES
+
+
+@click.command()
+@click.argument("file", metavar="RULE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def command(file: Path) -> None:
+    """Show the matchers that the rule in the file RULE was compiled to."""
+    reading = read_file(file, maturity=MATURITIES)
+    if reading.rule is None:
+        findings = "\n".join(each.text for each in reading.findings)
+        raise Failure(findings or f"{file}: the rule is deprecated, it never runs", ExitCode.RULES)
+    compiled = compile_rule(reading.rule)
+    click.echo(_heading(compiled))
+    for number, step in enumerate(compiled.steps):
+        click.echo(_step(number, step, compiled.is_sequence))
+
+
+def _heading(compiled: CompiledRule) -> str:
+    rule = compiled.rule
+    lines = [f"{rule.name} ({rule.rule_id}, version {rule.version})"]
+    lines.append(f"severity {rule.severity}, risk score {rule.risk_score}")
+    lines.append(f"index: {', '.join(rule.index) or 'any'}")
+    if compiled.is_sequence:
+        span = f"maxspan {Duration(compiled.maxspan)}" if compiled.maxspan is not None else "no span"
+        bound = "host-bound" if compiled.host_position is not None else "global"
+        lines.append(f"sequence of {len(compiled.steps)} steps, {span}, {bound}")
+    lines.append(f"match hash: {compiled.match_hash}")
+    return "\n".join(lines)
+
+
+def _step(number: int, step: CompiledStep, in_sequence: bool) -> str:
+    keys = ", ".join(key.path + ("?" if key.optional else "") for key in step.keys)
+    title = f"step {number}" if in_sequence else "event"
+    by = f", by {keys}" if keys else ""
+    return f"\n# {title}: {step.category or 'any'}{by}\n{step.source.rstrip()}"
