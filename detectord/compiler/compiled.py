@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ class KeyField:
 
     path: str
     optional: bool = False
+    type: str | None = None
+    """The Elasticsearch type of the field, None if it is not known: values are compared as it has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,4 +70,10 @@ class RuleSet:
     @classmethod
     def of(cls, rules: Sequence[CompiledRule]) -> RuleSet:
         """The set of `rules`, ordered."""
-        raise NotImplementedError
+        ordered = tuple(sorted(rules, key=lambda compiled: (compiled.rule.rule_id, compiled.match_hash)))
+        digest = hashlib.sha256()
+        for compiled in ordered:
+            # A rule that came from no file has no content hash
+            content = compiled.rule.content_hash or compiled.match_hash
+            digest.update(f"{compiled.rule.rule_id}\x1f{content}\x1e".encode())
+        return cls(ordered, digest.hexdigest())

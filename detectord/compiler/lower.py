@@ -1,0 +1,433 @@
+"""From syntax to predicates: what a condition means.
+
+Two modes (eql.md 3.2). In *filter mode* a condition is true or false: `and`, `or` and `not` are plain
+boolean, `!=` is not `==`, `x == null` asks whether x has no value, and everything else is a leaf. In *value
+mode*, inside a leaf, null is a value and logic is Kleene's; it is built as a program (values.py).
+
+Most leaves compare a field with constants. These become leaves of their own kind, which read the field
+through the view of its type; any other leaf is a Combination.
+
+How two operands of different origin meet: a field whose type is known holds what its values convert to, and
+a constant opposite it is read as that type. A field of unknown type takes the type of what it is compared
+with. Two fields of unknown type are compared as JSON has them. Types that still differ do not compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from detectord.compiler.predicates import (
+    FALSE,
+    And,
+    Combination,
+    Constant,
+    Exists,
+    InBlocks,
+    Member,
+    Not,
+    Or,
+    Predicate,
+    Range,
+    Regex,
+    View,
+    Wildcards,
+)
+from detectord.compiler.values import Builder, Fixed, Operand, Value
+from detectord.eql import ast
+from detectord.eql.address import parse_block
+from detectord.eql.functions import FUNCTIONS
+from detectord.eql.text import Scalar, fold
+from detectord.eql.types import Type, field_type
+
+_VIEWS: Mapping[Type, View] = {
+    Type.ANY: "values",
+    Type.STRING: "text",
+    Type.NUMBER: "numbers",
+    Type.BOOLEAN: "booleans",
+    Type.IP: "addresses",
+    Type.DATE: "instants",
+}
+_CONVERSIONS: Mapping[Type, str] = {
+    Type.STRING: "as_text",
+    Type.NUMBER: "as_number",
+    Type.BOOLEAN: "as_boolean",
+    Type.IP: "as_address",
+    Type.DATE: "as_instant",
+}
+_TEXT_CONVERSIONS: Mapping[Type, str] = {Type.IP: "text_of_address", Type.DATE: "text_of_instant"}
+
+_FLIPPED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_INSENSITIVE_PATTERNS = frozenset([":", "like~", "regex~"])
+
+
+def lower_condition(condition: ast.Expr, types: Mapping[str, str]) -> Predicate:
+    """The predicate that a checked condition stands for. `types`: Elasticsearch type by path.
+
+    Raises:
+        ValueError: the condition is one that the check refuses.
+    """
+    return _Lowering(types).filter(condition)
+
+
+class _Typed(NamedTuple):
+    """An operand in value mode with its static type; `constant` if no field takes part in it."""
+
+    operand: Operand
+    type: Type
+    constant: bool
+
+
+class _Lowering:
+    def __init__(self, types: Mapping[str, str]) -> None:
+        self._types = types
+
+    def _type(self, path: str) -> Type:
+        found = field_type(self._types.get(path))
+        return Type.STRING if found is Type.VERSION else found
+
+    # --- filter mode ---------------------------------------------------------------------------
+
+    def filter(self, expr: ast.Expr) -> Predicate:
+        match expr:
+            case ast.And(operands=operands):
+                return And(self._filter_all(operands))
+            case ast.Or(operands=operands):
+                return Or(self._filter_all(operands))
+            case ast.Not(operand=operand):
+                return Not(self.filter(operand))
+            case ast.Literal(value=bool() | None as value):
+                return Constant(value is True)
+            case ast.Field(path=path):
+                return Member(path, "booleans", frozenset([True]))
+            case ast.Comparison(op=op, left=left, right=right):
+                return self._comparison(op, left, right)
+            case ast.In(negated=negated):
+                return Not(self._membership(expr)) if negated else self._membership(expr)
+            case ast.Pattern():
+                return self._pattern(expr)
+            case ast.Call() if _is_boolean(expr):
+                return self._call(expr)
+        raise ValueError(f"{type(expr).__name__} is not a condition")
+
+    def _filter_all(self, operands: Iterable[ast.Expr]) -> tuple[Predicate, ...]:
+        lowered: list[Predicate] = []
+        for operand in operands:
+            lowered.append(self.filter(operand))  # noqa: PERF401  # a comprehension is one more stack frame
+        return tuple(lowered)
+
+    def _comparison(self, op: str, left: ast.Expr, right: ast.Expr) -> Predicate:
+        if op == "!=":
+            return Not(self._comparison("==", left, right))
+        if isinstance(left, ast.Literal) and not isinstance(right, ast.Literal):
+            op, left, right = _FLIPPED[op], right, left
+        if op == "==" and isinstance(right, ast.Literal):
+            if right.value is None:
+                return self._is_null(left)
+            if isinstance(right.value, bool) and _is_boolean(left):
+                return self.filter(left) if right.value else Not(self.filter(left))
+        if isinstance(right, ast.Field) and not isinstance(left, ast.Field):
+            op, left, right = _FLIPPED[op], right, left
+        if isinstance(left, ast.Field):
+            constant = self._constant(right)
+            if constant is not None:
+                return self._field_comparison(op, left, constant)
+        return self._combination(ast.Comparison(op, left, right))
+
+    def _is_null(self, expr: ast.Expr) -> Predicate:
+        if isinstance(expr, ast.Field):
+            return Not(Exists(expr.path, _VIEWS[self._type(expr.path)]))
+        return self._combination(expr, wanted=None)
+
+    def _field_comparison(self, op: str, field: ast.Field, constant: _Typed) -> Predicate:
+        if op == "==":
+            return self._field_in(field, [constant], insensitive=False)
+        kind = self._type(field.path)
+        kind = constant.type if kind is Type.ANY else kind
+        bound = _constant_as(constant, kind)
+        return FALSE if bound is None else Range(field.path, _VIEWS[kind], op, bound)
+
+    def _membership(self, expr: ast.In) -> Predicate:
+        if isinstance(expr.value, ast.Field):
+            constants = [constant for item in expr.items if (constant := self._constant(item)) is not None]
+            if len(constants) == len(expr.items):
+                return self._field_in(expr.value, constants, insensitive=expr.insensitive)
+        return self._combination(ast.In(expr.value, expr.items, expr.insensitive))
+
+    def _field_in(self, field: ast.Field, constants: Iterable[_Typed], *, insensitive: bool) -> Predicate:
+        members = _Members.of(self._value(field, Builder()), constants)
+        leaves: list[Predicate] = []
+        for kind, values in members.by_type.items():
+            if insensitive and kind is Type.STRING:
+                leaves.append(Member(field.path, "folded", _folded_all(values)))
+            else:
+                leaves.append(Member(field.path, _VIEWS[kind], frozenset(values)))
+        if members.blocks:
+            leaves.append(InBlocks(field.path, frozenset(members.blocks)))
+        return leaves[0] if len(leaves) == 1 else Or(tuple(leaves))
+
+    def _pattern(self, expr: ast.Pattern) -> Predicate:
+        patterns = [str(pattern.value) for pattern in expr.patterns]
+        if not isinstance(expr.value, ast.Field) or self._type(expr.value.path) not in (
+            Type.ANY,
+            Type.STRING,
+        ):
+            return self._combination(expr)
+        path, insensitive = expr.value.path, expr.op in _INSENSITIVE_PATTERNS
+        if expr.op.startswith("regex"):
+            return Regex(path, tuple(dict.fromkeys(patterns)), insensitive)
+        return _wildcard_leaves(path, patterns, insensitive=insensitive)
+
+    def _call(self, call: ast.Call) -> Predicate:
+        """A boolean function; two of them are patterns and blocks by another name."""
+        name, (value, *rest) = call.name.lower(), call.args
+        texts = [arg.value for arg in rest if isinstance(arg, ast.Literal) and isinstance(arg.value, str)]
+        if isinstance(value, ast.Field) and len(texts) == len(rest):
+            kind = self._type(value.path)
+            if name == "wildcard" and kind in (Type.ANY, Type.STRING):
+                return _wildcard_leaves(value.path, texts, insensitive=call.insensitive)
+            if name == "cidrmatch" and kind in (Type.ANY, Type.IP) and all(map(_is_block, texts)):
+                return InBlocks(value.path, frozenset(texts))
+        return self._combination(call)
+
+    def _combination(self, expr: ast.Expr, wanted: Literal[True] | None = True) -> Predicate:
+        builder = Builder()
+        result = self._value(expr, builder).operand
+        if isinstance(result, Fixed):
+            return Constant(result.value is wanted)
+        return Combination(builder.program(result), wanted)
+
+    # --- value mode ----------------------------------------------------------------------------
+
+    def _constant(self, expr: ast.Expr) -> _Typed | None:
+        """What an expression without fields comes to; None if fields take part in it."""
+        if isinstance(expr, ast.Field):
+            return None
+        typed = self._value(expr, Builder())
+        return typed if typed.constant else None
+
+    def _value(self, expr: ast.Expr, builder: Builder) -> _Typed:
+        match expr:
+            case ast.Literal(value=value):
+                return _Typed(Fixed(value), _literal_type(value), constant=True)
+            case ast.Field(path=path):
+                kind = self._type(path)
+                return _Typed(builder.load(path, _VIEWS[kind]), kind, constant=False)
+            case ast.Negative(operand=operand):
+                inner = self._value(operand, builder)
+                number = _convert(builder, inner, Type.NUMBER)
+                return _Typed(builder.apply("negative", number), Type.NUMBER, inner.constant)
+            case ast.Arithmetic(op=op, left=left, right=right):
+                a, b = self._value(left, builder), self._value(right, builder)
+                numbers = _convert(builder, a, Type.NUMBER), _convert(builder, b, Type.NUMBER)
+                result = builder.apply("arithmetic", *numbers, details=(op,))
+                return _Typed(result, Type.NUMBER, a.constant and b.constant)
+            case ast.Call():
+                return self._value_of_call(expr, builder)
+            case ast.And(operands=operands):
+                return self._junction("conjunction", operands, builder)
+            case ast.Or(operands=operands):
+                return self._junction("disjunction", operands, builder)
+            case ast.Not(operand=operand):
+                inner = self._value(operand, builder)
+                boolean = _convert(builder, inner, Type.BOOLEAN)
+                return _Typed(builder.apply("inverse", boolean), Type.BOOLEAN, inner.constant)
+            case ast.Comparison(op=op, left=left, right=right):
+                a, b = self._value(left, builder), self._value(right, builder)
+                return _Typed(_compare(builder, op, a, b), Type.BOOLEAN, a.constant and b.constant)
+            case ast.In():
+                return self._value_of_in(expr, builder)
+            case ast.Pattern():
+                return self._value_of_pattern(expr, builder)
+        raise ValueError(f"{type(expr).__name__} has no value")
+
+    def _values(self, exprs: Iterable[ast.Expr], builder: Builder) -> list[_Typed]:
+        values: list[_Typed] = []
+        for expr in exprs:
+            values.append(self._value(expr, builder))  # noqa: PERF401  # as in _filter_all
+        return values
+
+    def _value_of_call(self, call: ast.Call, builder: Builder) -> _Typed:
+        name = call.name.lower()
+        args = self._values(call.args, builder)
+        # An address or a date is a number only to us
+        operands = [
+            _convert(builder, arg, Type.STRING) if arg.type in _TEXT_CONVERSIONS else arg.operand
+            for arg in args
+        ]
+        result = builder.apply("function", *operands, details=(name, call.insensitive))
+        return _Typed(result, FUNCTIONS[name].returns, all(arg.constant for arg in args))
+
+    def _junction(self, operation: str, operands: Sequence[ast.Expr], builder: Builder) -> _Typed:
+        values = self._values(operands, builder)
+        booleans = [_convert(builder, value, Type.BOOLEAN) for value in values]
+        result = builder.apply(operation, *booleans)
+        return _Typed(result, Type.BOOLEAN, all(value.constant for value in values))
+
+    def _value_of_in(self, expr: ast.In, builder: Builder) -> _Typed:
+        value = self._value(expr.value, builder)
+        items = self._values(expr.items, builder)
+        members = _Members.of(value, (item for item in items if item.constant))
+        tests: list[Operand] = []
+        for kind, values in members.by_type.items():
+            converted = _convert(builder, value, kind)
+            if expr.insensitive and kind is Type.STRING:
+                converted, values = builder.apply("folded", converted), set(_folded_all(values))
+            tests.append(builder.apply("member", converted, details=(frozenset(values),)))
+        if members.blocks:
+            address = _convert(builder, value, Type.IP)
+            tests.append(builder.apply("in_blocks", address, details=(frozenset(members.blocks),)))
+        tests += [
+            _compare(builder, "==", value, item, insensitive=expr.insensitive)
+            for item in items
+            if not item.constant
+        ]
+        result = builder.apply("found", value.operand, *tests)
+        if expr.negated:
+            result = builder.apply("inverse", result)
+        return _Typed(result, Type.BOOLEAN, value.constant and all(item.constant for item in items))
+
+    def _value_of_pattern(self, expr: ast.Pattern, builder: Builder) -> _Typed:
+        value = self._value(expr.value, builder)
+        text = _convert(builder, value, Type.STRING)
+        patterns = [str(pattern.value) for pattern in expr.patterns]
+        insensitive = expr.op in _INSENSITIVE_PATTERNS
+        if expr.op.startswith("regex"):
+            result = builder.apply("regex", text, details=(tuple(patterns), insensitive))
+        else:
+            if insensitive:
+                text, patterns = builder.apply("folded", text), list(map(fold, patterns))
+            result = builder.apply("wildcards", text, details=(frozenset(patterns),))
+        return _Typed(result, Type.BOOLEAN, value.constant)
+
+
+# --- leaves ----------------------------------------------------------------------------------
+
+
+def _wildcard_leaves(path: str, patterns: Iterable[str], *, insensitive: bool) -> Predicate:
+    """A set for what has no wildcard, existence for what is nothing but stars, patterns for the rest."""
+    folded = {fold(pattern) if insensitive else pattern for pattern in patterns}
+    if any(pattern and not pattern.strip("*") for pattern in folded):
+        return Exists(path, "values")
+    wild = {pattern for pattern in folded if "*" in pattern or "?" in pattern}
+    view: View = "folded" if insensitive else "text"
+    leaves: list[Predicate] = []
+    if folded - wild:
+        leaves.append(Member(path, view, frozenset(folded - wild)))
+    if wild:
+        leaves.append(Wildcards(path, view, frozenset(wild)))
+    return leaves[0] if len(leaves) == 1 else Or(tuple(leaves))
+
+
+def _is_block(text: str) -> bool:
+    try:
+        parse_block(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_boolean(expr: ast.Expr) -> bool:
+    """Whether the expression has a truth of its own (a field has one only as a last resort)."""
+    if isinstance(expr, ast.Call):
+        return FUNCTIONS[expr.name.lower()].returns is Type.BOOLEAN
+    return isinstance(expr, (ast.And, ast.Or, ast.Not, ast.Comparison, ast.In, ast.Pattern))
+
+
+def _folded_all(values: Iterable[Scalar]) -> frozenset[Scalar]:
+    return frozenset(fold(value) if isinstance(value, str) else value for value in values)
+
+
+# --- how operands meet -----------------------------------------------------------------------
+
+
+class _Members(NamedTuple):
+    """The constants of a list by the type in which they are compared with the value."""
+
+    by_type: dict[Type, set[Scalar]]
+    blocks: set[str]
+
+    @classmethod
+    def of(cls, value: _Typed, constants: Iterable[_Typed]) -> _Members:
+        """Sort the constants for `value`; those that it cannot equal are left out."""
+        members = cls({}, set())
+        for constant in constants:
+            met = _common_type(value, constant)
+            block = _block(constant) if met is Type.IP else None
+            if block is not None:
+                members.blocks.add(block)
+            elif met is not None and (member := _constant_as(constant, met)) is not None:
+                members.by_type.setdefault(met, set()).add(member)
+        return members
+
+
+def _literal_type(value: Value) -> Type:
+    if value is None:
+        return Type.NULL
+    if isinstance(value, bool):
+        return Type.BOOLEAN
+    return Type.STRING if isinstance(value, str) else Type.NUMBER
+
+
+def _common_type(left: _Typed, right: _Typed) -> Type | None:
+    """The type in which two operands are compared; ANY: as JSON has them; None: they are not."""
+    a, b = left.type, right.type
+    if Type.NULL in (a, b):
+        return None
+    if a is b or b is Type.ANY:
+        return a
+    if a is Type.ANY:
+        return b
+    if left.constant != right.constant:
+        return b if left.constant else a
+    return next((kind for kind in (Type.IP, Type.DATE) if {a, b} == {kind, Type.STRING}), None)
+
+
+def _convert(builder: Builder, typed: _Typed, kind: Type) -> Operand:
+    """The operand as a value of `kind`, null where it is none."""
+    if kind in (typed.type, Type.ANY):
+        return typed.operand
+    if typed.type in _TEXT_CONVERSIONS:
+        return (
+            builder.apply(_TEXT_CONVERSIONS[typed.type], typed.operand)
+            if kind is Type.STRING
+            else Fixed(None)
+        )
+    return builder.apply(_CONVERSIONS[kind], typed.operand)
+
+
+def _constant_as(constant: _Typed, kind: Type) -> Value:
+    operand = _convert(Builder(), constant, kind)
+    assert isinstance(operand, Fixed)
+    return operand.value
+
+
+def _block(typed: _Typed) -> str | None:
+    """A constant that is an address block with a prefix length."""
+    if not isinstance(typed.operand, Fixed) or not isinstance(typed.operand.value, str):
+        return None
+    text = typed.operand.value
+    return text if "/" in text and _is_block(text) else None
+
+
+def _compare(builder: Builder, op: str, left: _Typed, right: _Typed, *, insensitive: bool = False) -> Operand:
+    """`left op right`, in value mode."""
+    kind = _common_type(left, right)
+    if kind is None:
+        return Fixed(None)
+    if kind is Type.IP:
+        for constant, other in ((left, right), (right, left)):
+            block = _block(constant)
+            if block is not None:
+                return _in_block(builder, op, other, block)
+    sides = [_convert(builder, side, kind) for side in (left, right)]
+    if insensitive:
+        sides = [builder.apply("folded", side) for side in sides]
+    return builder.apply("comparison", *sides, details=(op,))
+
+
+def _in_block(builder: Builder, op: str, value: _Typed, block: str) -> Operand:
+    if op not in ("==", "!="):
+        return Fixed(None)
+    inside = builder.apply("in_blocks", _convert(builder, value, Type.IP), details=(frozenset([block]),))
+    return inside if op == "==" else builder.apply("inverse", inside)

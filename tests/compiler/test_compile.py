@@ -1,0 +1,242 @@
+"""Rules to compiled rules: stages, steps, names, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detectord.compiler import STAGES, CompiledRule, Draft, RuleSet, compile_rule
+from detectord.compiler.compiled import KeyField
+from detectord.eql import ast, parse
+from detectord.eql.source import Source
+from detectord.events.event import Event
+from detectord.events.record import Record
+from detectord.rules.rule import Rule
+
+GOLDENS = sorted(Path(__file__).parent.parent.joinpath("stages").glob("*.eql"))
+
+
+def rule(query: str | ast.Query, **fields: Any) -> Rule:
+    if isinstance(query, str):
+        found = parse(Source(query)).query
+        assert found is not None
+        query = found
+    return Rule(**{"rule_id": "r", "name": "r", "query_text": "", "query": query, **fields})
+
+
+def event(document: dict[str, Any]) -> Event:
+    return Event(document, Record("", 0, 0, None, None, b""), None)
+
+
+def condition(expr: ast.Expr) -> CompiledRule:
+    return compile_rule(rule(ast.Query(ast.EventQuery(None, expr))))
+
+
+def satisfies(expr: ast.Expr, document: dict[str, Any]) -> bool:
+    return condition(expr).steps[0].matcher(event(document))
+
+
+# --- stages ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", GOLDENS, ids=lambda path: path.stem)
+def test_stages(path: Path) -> None:
+    draft = Draft.of(rule(path.read_text(encoding="utf-8")))
+    shown = []
+    for stage in STAGES:
+        draft = stage(draft)
+        texts = [step.text() for step in draft.steps]
+        shown.append(f"=== {stage.__name__}\n" + "--- next step\n".join(texts))
+    golden = path.with_suffix(".ir")
+    if os.environ.get("DETECTORD_WRITE_GOLDENS"):
+        golden.write_text("\n".join(shown), encoding="utf-8")
+    assert "\n".join(shown) == golden.read_text(encoding="utf-8")
+
+
+def test_stages_are_timed_by_name() -> None:
+    timed: list[str] = []
+
+    @contextmanager
+    def timer(stage: str) -> Iterator[None]:
+        yield
+        timed.append(stage)
+
+    compile_rule(rule("any where true"), timed=timer)
+    assert timed == [stage.__name__ for stage in STAGES] == ["lower", "simplify", "order", "emit"]
+
+
+def test_the_source_is_what_runs() -> None:
+    compiled = compile_rule(rule('process where a : ("b*", "c") and d == 5 and length(e) > 2'))
+    again = compile_rule(rule('process where a : ("b*", "c") and d == 5 and length(e) > 2'))
+    assert compiled.steps[0].source == again.steps[0].source
+    assert "def matcher(event):" in compiled.steps[0].source
+
+
+def test_nothing_of_a_query_becomes_code() -> None:
+    nasty = '\'); raise SystemExit #\n\\"""'
+    for expr in (
+        ast.Comparison("==", ast.Field(nasty), ast.Literal(nasty)),
+        ast.Pattern(":", ast.Field(nasty), (ast.Literal(nasty + "*"),)),
+        ast.Comparison(
+            "==", ast.Call("concat", (ast.Field(nasty), ast.Literal(nasty))), ast.Literal(nasty * 2)
+        ),
+    ):
+        assert satisfies(expr, {nasty: nasty})
+
+
+# --- size --------------------------------------------------------------------------------------
+
+
+def equals(path: str, value: str) -> ast.Comparison:
+    return ast.Comparison("==", ast.Field(path), ast.Literal(value))
+
+
+def test_long_lists() -> None:
+    items = tuple(ast.Literal(f"item {n}") for n in range(5_000))
+    assert satisfies(ast.In(ast.Field("x"), items), {"x": "item 4999"})
+    wild = tuple(ast.Literal(f"a{n}*b{n}") for n in range(2_000))
+    assert satisfies(ast.Pattern(":", ast.Field("x"), wild), {"x": "A1999--b1999"})
+    apart = tuple(equals(f"x{n}", "v") for n in range(3_000))
+    assert satisfies(ast.Or(apart), {"x2999": "v"})
+    assert not satisfies(ast.And(apart), {"x2999": "v"})
+
+
+def test_deep_conditions() -> None:
+    negations: ast.Expr = equals("x", "v")
+    mixed: ast.Expr = equals("x0", "v")
+    total: ast.Expr = ast.Field("x")
+    for n in range(1, 200):
+        negations = ast.Not(negations)
+        kind = (ast.And, ast.Or)[n % 2]
+        mixed = kind((equals(f"x{n}", "v"), mixed)) if n % 3 else ast.Not(mixed)
+        total = ast.Arithmetic("+", total, ast.Literal(1))
+    assert satisfies(negations, {})
+    assert isinstance(satisfies(mixed, {"x0": "v"}), bool)
+    assert satisfies(ast.Comparison("==", total, ast.Literal(206)), {"x": 7})
+
+
+def test_what_is_nested_without_bounds_is_refused() -> None:
+    expr: ast.Expr = equals("x", "v")
+    for _ in range(100_000):
+        expr = ast.Not(expr)
+    with pytest.raises(ValueError, match="too deep"):
+        condition(expr)
+    while isinstance(expr, ast.Not):  # freed level by level: deallocation recurses, too
+        expr = expr.operand
+
+
+# --- rules -------------------------------------------------------------------------------------
+
+SEQUENCE = (
+    "sequence by host.id, ?user.name with maxspan=30s "
+    "[process where a == 1] by pid [file where b == 2] by ppid"
+)
+
+
+def test_an_event_rule() -> None:
+    compiled = compile_rule(rule("process where a == 1", timestamp_field="t", tiebreaker_field="b"))
+    assert (compiled.is_sequence, compiled.maxspan, compiled.host_position) == (False, None, None)
+    assert (compiled.category_field, compiled.timestamp_field, compiled.tiebreaker_field) == (
+        "event.category",
+        "t",
+        "b",
+    )
+    assert [(step.category, step.keys) for step in compiled.steps] == [("process", ())]
+
+
+def test_a_sequence_rule() -> None:
+    compiled = compile_rule(rule(SEQUENCE, category_field="event.type"), types={"ppid": "long"})
+    assert (compiled.is_sequence, compiled.maxspan, compiled.host_position) == (True, 30 * 10**9, 0)
+    host, user = KeyField("host.id"), KeyField("user.name", optional=True)
+    assert [step.keys for step in compiled.steps] == [
+        (host, user, KeyField("pid")),
+        (host, user, KeyField("ppid", type="long")),
+    ]
+    first, second = (step.matcher for step in compiled.steps)
+    both = event({"event.type": ["process", "file"], "a": 1, "b": 2})
+    assert first(both)
+    assert second(both)
+    assert not first(event({"event.category": "process", "a": 1}))
+
+
+def test_a_sequence_without_maxspan_spans_the_look_back() -> None:
+    text = "sequence [any where true] [any where true]"
+    assert compile_rule(rule(text, look_back=540 * 10**9)).maxspan == 540 * 10**9
+
+
+@pytest.mark.parametrize(
+    ("query", "position"),
+    [
+        ("sequence by user.name, host.id [any where true] [any where true]", 1),
+        ("sequence [any where true] by host.id [any where true] by host.id", 0),
+        ("sequence [any where true] by host.id [any where true] by host.name", None),
+        ("sequence by ?host.id [any where true] [any where true]", None),
+        ("sequence [any where true] [any where true]", None),
+    ],
+)
+def test_host_position(query: str, position: int | None) -> None:
+    assert compile_rule(rule(query)).host_position == position
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        ast.Sample((ast.Step(ast.EventQuery(None, ast.Literal(True))),)),
+        ast.Sequence((ast.Step(ast.EventQuery(None, ast.Literal(True)), runs=3),)),
+        ast.Sequence((ast.Step(ast.EventQuery(None, ast.Literal(True)), missing=True),)),
+        ast.Sequence((), until=ast.Step(ast.EventQuery(None, ast.Literal(True)))),
+        ast.EventQuery(None, ast.Literal("x")),
+        ast.EventQuery(None, ast.Negative(ast.Field("x"))),
+    ],
+)
+def test_what_is_refused_before_is_an_error_here(body: Any) -> None:
+    with pytest.raises(ValueError, match=r"supported|condition"):
+        compile_rule(rule(ast.Query(body)))
+
+
+def test_match_hash() -> None:
+    base = rule(SEQUENCE, index=("logs-*",))
+    name = compile_rule(base).match_hash
+    spaced = rule("  " + SEQUENCE.replace(" [", "\n  ["), index=("logs-*",))
+    same = [spaced, dataclasses.replace(base, severity="high", version=9, rule_id="other", look_back=5)]
+    assert {compile_rule(other).match_hash for other in same} == {name}
+    different = [
+        rule(SEQUENCE.replace("30s", "31s"), index=("logs-*",)),
+        rule(SEQUENCE.replace("b == 2", 'b == "2"'), index=("logs-*",)),
+        rule(SEQUENCE.replace("?user", "user"), index=("logs-*",)),
+        rule(SEQUENCE),
+        dataclasses.replace(base, index=("logs-*", "-logs-x")),
+        dataclasses.replace(base, category_field="event.type"),
+        dataclasses.replace(base, timestamp_field="event.created"),
+        dataclasses.replace(base, tiebreaker_field="event.sequence"),
+    ]
+    assert len({name, *(compile_rule(other).match_hash for other in different)}) == len(different) + 1
+    assert len(name) == 32
+
+
+def test_match_hash_tells_true_from_one_and_text_from_structure() -> None:
+    exprs = [
+        ast.Comparison("==", ast.Field("x"), ast.Literal(value))
+        for value in (True, 1, 1.0, "1", "True", None)
+    ]
+    exprs += [
+        ast.Comparison("==", ast.Field("x y"), ast.Literal(1)),
+        ast.Comparison("==", ast.Field("x"), ast.Field("1")),
+    ]
+    assert len({condition(expr).match_hash for expr in exprs}) == len(exprs)
+
+
+def test_a_rule_set_is_ordered_and_digested() -> None:
+    one = compile_rule(rule("any where true", rule_id="b", content_hash="1"))
+    two = compile_rule(rule("any where true", rule_id="a", content_hash="2"))
+    assert [compiled.rule.rule_id for compiled in RuleSet.of([one, two]).rules] == ["a", "b"]
+    assert RuleSet.of([one, two]).digest == RuleSet.of([two, one]).digest
+    changed = compile_rule(rule("any where true", rule_id="a", content_hash="3"))
+    assert RuleSet.of([one, changed]).digest != RuleSet.of([one, two]).digest
+    assert RuleSet.of([]).rules == ()
