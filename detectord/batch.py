@@ -131,6 +131,7 @@ def _evaluate(
         place = (0 if time is None else time, order, index)
         (timeless if time is None else ordered).append((place, event))
     ordered.sort(key=lambda pair: pair[0])
+    timeless.sort(key=lambda pair: pair[0])
     if rule.is_sequence:
         return _sequences(rule, ordered)
     matcher = rule.steps[0].matcher

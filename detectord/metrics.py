@@ -163,9 +163,7 @@ RULE_MATCHES = _counter(
 RULE_ERRORS = _counter(
     "detectord_rule_errors_total", "Evaluations that failed at run time.", "rule_id", "kind"
 )
-RULE_LATE_HITS = _counter(
-    "detectord_rule_late_hits_total", "Sequence steps from behind the watermark.", "rule_id"
-)
+RULE_LATE_HITS = _counter("detectord_rule_late_hits_total", "Sequence steps from behind the watermark.", "rule_id")
 RULE_NO_TIME = _counter(
     "detectord_rule_no_time_total",
     "Sequence steps left out because the event lacks the time the rule orders by.",
@@ -174,6 +172,11 @@ RULE_NO_TIME = _counter(
 RULE_KEY_TUPLES_CAPPED = _counter(
     "detectord_rule_key_tuples_capped_total",
     "Events with more join keys than `engine.max_key_tuples`; a missed detection is possible.",
+    "rule_id",
+)
+RULE_COMBINATIONS_CAPPED = _counter(
+    "detectord_rule_combinations_capped_total",
+    "Conditions given up because their fields had too many values; a missed detection is possible.",
     "rule_id",
 )
 HITS = _counter(
@@ -242,6 +245,7 @@ TALLIES: Final[Mapping[str, Metric]] = {
     "rule_late": RULE_LATE_HITS,
     "no_time": RULE_NO_TIME,
     "key_tuples_capped": RULE_KEY_TUPLES_CAPPED,
+    "combinations_capped": RULE_COMBINATIONS_CAPPED,
     "state_removed": STATE_REMOVED,
     "worker_events": WORKER_EVENTS,
     "hits": HITS,

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -20,6 +21,7 @@ from confluent_kafka import Consumer, Producer
 ROOT = Path(__file__).resolve().parent.parent
 RULES = ROOT / "rules"
 DEADLINE = 90.0
+_PAUSE = threading.Event()
 
 
 def wait_until(done: Callable[[], Any], what: str, deadline: float = DEADLINE) -> Any:
@@ -30,6 +32,7 @@ def wait_until(done: Callable[[], Any], what: str, deadline: float = DEADLINE) -
         if answer:
             return answer
         assert time.monotonic() < until, f"not within {deadline:.0f} s: {what}"
+        _PAUSE.wait(0.05)  # leave the machine to whom we wait for
 
 
 class Daemon:
@@ -45,7 +48,7 @@ class Daemon:
                 "bootstrap_servers": bootstrap_servers,
                 "group": "e2e",
                 # The embedded broker knows no static members: a restart waits for the old one's end.
-                "consumer": {"properties": {"session.timeout.ms": 2_000}},
+                "consumer": {"properties": {"session.timeout.ms": 6_000, "heartbeat.interval.ms": 500}},
             },
             "delivery": {"mode": "at_least_once", "commit_interval": "100ms"},
             "input": {"start": "earliest"},
@@ -67,8 +70,13 @@ class Daemon:
                 stderr=subprocess.STDOUT,
                 cwd=ROOT,
             )
-        self.url = str(wait_until(self._find_url, "the daemon names its address")).removesuffix("/metrics")
-        wait_until(lambda: self.get("/readyz")[0] == 200, "the daemon is ready")
+        try:
+            url = str(wait_until(self._find_url, "the daemon names its address"))
+            self.url = url.removesuffix("/metrics")
+            wait_until(lambda: self.get("/readyz")[0] == 200, "the daemon is ready")
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
         return self
 
     def __exit__(

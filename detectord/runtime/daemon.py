@@ -9,6 +9,7 @@ Kafka, 70 workers, 75 try again, 78 configuration).
 from __future__ import annotations
 
 import faulthandler
+import logging
 import os
 import signal
 import threading
@@ -69,6 +70,8 @@ def run(config: Config) -> int:
     require_supported(config)
     counts = Metrics(per_rule=config.metrics.per_rule)
     log.setup(level=config.log.level, form=config.log.format, instance=config.instance, count=counts.message)
+    # The client tells its troubles through callbacks, too; its own lines would repeat them without end.
+    logging.getLogger("detectord.kafka").setLevel(logging.CRITICAL)
     for sentence in config.not_yet():
         LOG.warning("config.no_effect", reason=sentence)
     paths = [Path(path) for path in config.rules.paths]
@@ -113,6 +116,7 @@ class Daemon:
         self._signals = 0
         self._source_started = False
         self._last_trouble = ""
+        self._problems = log.Problems(LOG, time.monotonic)
         self._http = HttpServer(
             config.http.address,
             Health(counts.exposition, self._is_alive, self._checks, self._status, self._rules_status),
@@ -260,6 +264,7 @@ class Daemon:
         if now - self._looked < LOOK_SECONDS:
             return
         self._looked = now
+        self._problems.tick()
         self._give_up_if_unreachable(now)
         counts = self._counts
         counts.set(metrics.READY, float(all(self._checks().values())))
@@ -291,11 +296,14 @@ class Daemon:
             self._counts.count(metrics.REBALANCES, 1, "assigned")
         elif name in ("source.revoked", "source.lost"):
             self._counts.count(metrics.REBALANCES, 1, name.removeprefix("source."))
+        told = {key: str(value) for key, value in details.items()}
         if name.startswith("kafka."):
             self._last_trouble = f"{name.removeprefix('kafka.')}: {details.get('error', '')}"
-        quiet = name in ("source.started", "source.revoked")
-        say = LOG.info if quiet else LOG.warning
-        say(name, **{key: str(value) for key, value in details.items()})
+            self._problems.report(name, told.get("code", ""), **told)  # a broker away is told all the time
+        elif name in ("source.started", "source.revoked"):
+            LOG.info(name, **told)
+        else:
+            LOG.warning(name, **told)
 
     def _take_signals(self) -> None:
         if threading.current_thread() is not threading.main_thread():

@@ -23,6 +23,7 @@ _COSTLY: Mapping[str, str] = {
     "rule_error": "rule.failed",
     "rule_late": "hit.late",
     "key_tuples_capped": "keys.capped",
+    "combinations_capped": "combinations.capped",
     "no_time": "hit.without_time",
     "future": "event.from_the_future",
 }

@@ -28,6 +28,7 @@ from detectord.alerts.formats import FORMATS
 from detectord.alerts.settings import AlertSettings
 from detectord.compiler import compile_rule
 from detectord.compiler.compiled import RuleSet
+from detectord.compiler.emit import Overflow
 from detectord.engine.detection import Detection
 from detectord.engine.detector import Detector, EngineSettings, Rank
 from detectord.engine.dispatch import Tallies
@@ -74,7 +75,15 @@ class WorkerSettings:
 class Worker:
     """The work of one process."""
 
-    def __init__(self, rules: RuleSet, settings: WorkerSettings, alerts: AlertFormat) -> None:
+    def __init__(
+        self,
+        rules: RuleSet,
+        settings: WorkerSettings,
+        alerts: AlertFormat,
+        overflows: Mapping[str, Overflow] | None = None,
+    ) -> None:
+        """`overflows`: by rule_id, what counts the conditions that were given up as too costly."""
+        self._overflows = overflows or {}
         self._settings = settings
         self._alerts = alerts
         self._detector = Detector(rules, settings.engine, self._revive)
@@ -105,25 +114,22 @@ class Worker:
         dead: list[DeadLetter] = []
         tallies: Tallies = Counter()
         for chunk in batch.chunks:
-            partition = (chunk.topic, chunk.partition)
             for offset, timestamp, arrival, key, value in zip(*chunk[2:], strict=True):
                 record = Record(chunk.topic, chunk.partition, offset, timestamp, key, value, arrival)
-                decoded = decode(record, max_bytes=self._settings.max_event_bytes)
-                if isinstance(decoded, DeadLetter):
-                    tallies["dead_letter", decoded.reason] += 1
-                    dead.append(decoded)
+                found = self._evaluate_record(record, batch.now, progress, tallies)
+                if isinstance(found, DeadLetter):
+                    tallies["dead_letter", found.reason] += 1
+                    dead.append(found)
                     continue
-                self._check_key(record, decoded[0], tallies)
-                for event in decoded:
-                    self._note_progress(event, partition, progress, tallies)
-                    detections, hits = self._detector.evaluate(event)
-                    alerts.extend(self._format(rank, found, batch.now) for rank, found in detections)
-                    for own in hits:
-                        owner = own.partition % self._settings.workers
-                        spread.setdefault(owner, []).append(self._portable(own, event, len(decoded) > 1))
                 tallies["decoded", chunk.topic] += 1
-                tallies["worker_events", str(self._settings.number)] += len(decoded)
+                alerts.extend(found[0])
+                for hits in found[1]:
+                    spread.setdefault(hits.partition % self._settings.workers, []).append(hits)
         self._count_routes(spread, tallies)
+        for rule_id, overflow in self._overflows.items():
+            if overflow.count:
+                tallies["combinations_capped", rule_id] += overflow.count
+                overflow.count = 0
         local = spread.pop(self._settings.number, None)
         if local:
             self._parked[batch.number] = local
@@ -139,6 +145,27 @@ class Worker:
             tallies,
         )
 
+    def _evaluate_record(
+        self, record: Record, now: int, progress: dict[Partition, int], tallies: Tallies
+    ) -> tuple[list[RankedAlert], list[EventHits]] | DeadLetter:
+        """What the events of one record satisfy; nothing of a record that fails half-way is kept."""
+        decoded = decode(record, max_bytes=self._settings.max_event_bytes)
+        if isinstance(decoded, DeadLetter):
+            return decoded
+        alerts: list[RankedAlert] = []
+        found_hits: list[EventHits] = []
+        try:
+            self._check_key(record, decoded[0], tallies)
+            for event in decoded:
+                self._note_progress(event, progress, tallies)
+                detections, hits = self._detector.evaluate(event)
+                alerts.extend(self._format(rank, detection, now) for rank, detection in detections)
+                found_hits.extend(self._portable(own, event, len(decoded) > 1) for own in hits)
+        except Exception as error:  # a bug of ours; the next record is not to suffer for it
+            return DeadLetter(record, "poison", f"{type(error).__name__}: {error}"[:200])
+        tallies["worker_events", str(self._settings.number)] += len(decoded)
+        return alerts, found_hits
+
     def _check_key(self, record: Record, event: Event, tallies: Tallies) -> None:
         """A key that is not what the source says it is costs balance only, but is to be seen."""
         if record.topic in self._settings.keyed:
@@ -146,10 +173,9 @@ class Worker:
             if key not in event.text("host.id"):
                 tallies["key_violation", record.topic] += 1
 
-    def _note_progress(
-        self, event: Event, partition: Partition, progress: dict[Partition, int], tallies: Tallies
-    ) -> None:
+    def _note_progress(self, event: Event, progress: dict[Partition, int], tallies: Tallies) -> None:
         """One fast clock must not carry the watermark away: an event counts at most as its record."""
+        partition = (event.record.topic, event.record.partition)
         if event.bad_timestamp:
             tallies["bad_timestamp", partition[0]] += 1
         if event.time is None:
@@ -234,8 +260,9 @@ def serve(pipe: Connection, start: WorkerStart) -> None:
     """The life of a worker process: handle what comes until told to stop or the parent is gone."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    rules = RuleSet.of([compile_rule(rule) for rule in start.rules])
-    worker = Worker(rules, start.settings, FORMATS[start.alert_format](start.alert_settings))
+    overflows = {rule.rule_id: Overflow() for rule in start.rules}
+    rules = RuleSet.of([compile_rule(rule, overflow=overflows[rule.rule_id]) for rule in start.rules])
+    worker = Worker(rules, start.settings, FORMATS[start.alert_format](start.alert_settings), overflows)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
             message = pipe.recv()

@@ -99,6 +99,7 @@ def test_kill_9_of_workers_in_the_middle_loses_nothing_and_invents_nothing(
         second += [connect(h, now + h / 1000 + 1.1) for h in hosts if not h % 3]  # beyond the span
         second += [usermod(h, now + 2) for h in hosts if h % 7 == 0]
         topics.send(second[: len(second) // 2])
+        wait_until(lambda: daemon.metric("detectord_worker_restarts_total") == 1, "the death is noticed")
         wait_until(lambda: len(daemon.worker_pids()) == 2, "the worker is replaced")
         os.kill(daemon.worker_pids()[1], signal.SIGKILL)
         topics.send(second[len(second) // 2 :])

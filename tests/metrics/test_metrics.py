@@ -36,6 +36,7 @@ PLAIN_TALLIES = [
     (("rule_late", "r-seq"), 10),
     (("no_time", "r-seq"), 11),
     (("key_tuples_capped", "r-seq"), 12),
+    (("combinations_capped", "r-seq"), 3),
     (("state_removed", "r-seq", "capacity"), 13),
     (("worker_events", "1"), 14),
     (("hits", "worker"), 15),

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import pytest
 from simulation import naming_alert, rules
 
+from detectord.compiler import Overflow
 from detectord.engine.detector import EngineSettings
 from detectord.engine.watermark import END_OF_TIME
 from detectord.runtime.protocol import Advance, Barrier, Batch, Chunk, Covered, Outcome, Restore, Stop
@@ -237,3 +238,30 @@ def test_state_beyond_its_bound_is_evicted_oldest_first_and_counted() -> None:
     answer = covered(one)
     assert answer.gauges.state_bytes <= 5_000
     assert answer.tallies["state_removed", "host", "capacity"] > 0
+
+
+def test_an_error_of_ours_costs_one_record_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The detector is made to fail on one host: a bug that nobody knows yet."""
+    one = worker()
+    whole = one._detector.evaluate
+
+    def failing(given: object) -> object:
+        if given.text("host.id") == ("bad",):  # type: ignore[attr-defined]
+            raise ZeroDivisionError("oops")
+        return whole(given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(one._detector, "evaluate", failing)
+    reply = outcome(one, batch(1, event(1, "a", 1, host="bad"), event(2, "a", 1)))
+    assert [(letter.reason, letter.error) for letter in reply.dead_letters] == [
+        ("poison", "ZeroDivisionError: oops")
+    ]
+    assert names(reply.alerts) == ['["event", ["e:a:n2"], []]']
+
+
+def test_conditions_given_up_are_counted() -> None:
+    counting = Overflow()
+    counting.count = 3
+    settings = WorkerSettings(0, 1, EngineSettings())
+    one = Worker(rules(), settings, naming_alert, {"event": counting})
+    assert outcome(one, batch(1, event(1, "a", 1))).tallies["combinations_capped", "event"] == 3
+    assert outcome(one, batch(2, event(1, "a", 1))).tallies["combinations_capped", "event"] == 0
