@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +23,7 @@ from detectord.cli.exits import ExitCode, explained
 from detectord.demo.daemon import DaemonError
 from detectord.demo.inbox import Alert
 from detectord.demo.machines import Document
-from detectord.demo.play import SPAN, Outcome, PlayError, Script, play, stage
+from detectord.demo.play import SPAN, Outcome, PlayError, Script, Stage, play, stage
 from detectord.demo.shipped import shipped_rules
 
 _COLOURS = {"low": "cyan", "medium": "yellow", "high": "red", "critical": "bold red"}
@@ -87,28 +88,27 @@ def _perform(script: Script, workers: int, keep: bool) -> bool:
         stage(rules, workers, Path(directory), screen) as ready,
     ):
         screen.say("broker", f"{ready.bootstrap_servers}, inside this program")
-        screen.say("daemon", f"{workers} workers, ready after {ready.seconds:.1f} s")
-        screen.say("metrics", ready.metrics_url)
-        screen.say(
-            "traffic",
-            f"{script.size:,} events of {len(script.hosts)} machines over {SPAN:.0f} s, "
-            f"with {len(script.attacks)} attacks in them",
-        )
-        screen.begin()
+        screen.say("daemon", f"ready after {ready.seconds:.1f} s, --workers {workers}, rules of {rules}")
+        screen.say("metrics", f"{ready.metrics_url} while it runs; --keep keeps it running")
+        screen.begin(script)
         outcome = play(script, ready, screen)
         screen.end(outcome)
+        if not outcome.as_expected:
+            screen.note(f"The daemon's last words:\n{ready.daemon.last_lines()}")
         if keep:
-            _keep(screen, ready.metrics_url)
+            _keep(screen, ready)
         code = ready.daemon.stop()
         if code != 0:
             raise DaemonError(f"the daemon ended with exit code {code}\n{ready.daemon.last_lines()}")
     return outcome.as_expected
 
 
-def _keep(screen: _Screen, url: str) -> None:
-    screen.note(f"The daemon still runs: {url}. Ctrl-C ends it.")
+def _keep(screen: _Screen, ready: Stage) -> None:
+    screen.note(f"The daemon still runs: {ready.metrics_url}. Ctrl-C ends it.")
     try:
-        signal.pause()
+        while True:
+            ready.daemon.check()
+            time.sleep(0.5)
     except KeyboardInterrupt:
         screen.note("ending")
 
@@ -160,26 +160,36 @@ class _Screen:
         """A sentence."""
         self._line(Text(words))
 
-    def begin(self) -> None:
-        """The heading of the alerts."""
+    def begin(self, script: Script) -> None:
+        """What will be fed, and the heading of the alerts."""
+        self.say(
+            "traffic", f"{script.size:,} events of {len(script.hosts)} machines over {SPAN:.0f} s; in them:"
+        )
+        for attack in script.attacks:
+            self._line(Text(f"           {attack.host.name:<12}{attack.title}"))
         self._line(Text())
         self._row(("time", "severity", "risk", "rule", "host", "what happened"), ("dim",) * 6)
 
     def end(self, outcome: Outcome) -> None:
         """The summary."""
-        script, missing = outcome.script, outcome.missing
+        script = outcome.script
         rate = script.size / outcome.seconds if outcome.seconds else 0.0
         self._line(Text())
         self.say("events", f"{script.size:,} in {outcome.seconds:.1f} s, {rate:,.0f} events/s")
-        self.say("alerts", f"{len(outcome.alerts)}, expected {len(script.attacks)}")
-        for attack in script.attacks:
-            found, colour = ("MISSING", "bold red") if attack in missing else ("found", "green")
-            self._line(Text.assemble((f"  {found:<9}", colour), f"{attack.host.name:<12}{attack.title}"))
+        first = outcome.first_alert
+        after = "" if first is None else f"; the first {first:.1f} s after the start of the daemon"
+        self.say("alerts", f"{len(outcome.alerts)}, expected {len(script.attacks)}{after}")
+        counts = Counter((alert.rule_name, alert.rule_id) for alert in outcome.alerts)
+        for (name, rule_id), count in sorted(counts.items()):
+            self._line(Text(f"  {count:>5}    {name} ({rule_id[:8]})"))
+        for attack in outcome.missing:
+            where = f"{attack.title} on {attack.host.name} (rule {attack.expected.rule_id})"
+            self._line(Text.assemble(("  missing  ", "bold red"), where))
         for alert in outcome.unexpected:
-            words = f"{alert.host_name:<12}{alert.rule_name} ({alert.events} events)"
-            self._line(Text.assemble(("  EXTRA    ", "bold red"), words))
+            words = f"{alert.rule_name} on {alert.host_name}, of {alert.events} events"
+            self._line(Text.assemble(("  extra    ", "bold red"), words))
         if outcome.as_expected:
-            self.note("Every attack was found, and nothing else.")
+            self._line(Text("Every attack was found, and nothing else.", "green"))
 
     def _line(self, text: Text) -> None:
         self._console.print(text, soft_wrap=True)
