@@ -62,10 +62,10 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_golden(name):
+def test_golden(name, update_goldens):
     detection, choices = CASES[name]
     made = json.dumps(documents(detection, **choices), indent=1, ensure_ascii=False) + "\n"
-    golden.check(GOLDEN / f"{name}.json", made)
+    golden.check(GOLDEN / f"{name}.json", made, update=update_goldens)
 
 
 # --- the contract, under every choice --------------------------------------------------------

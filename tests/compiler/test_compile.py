@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import golden
 import pytest
 
 from detectord.compiler import STAGES, CompiledRule, Draft, RuleSet, compile_rule
@@ -46,17 +46,14 @@ def satisfies(expr: ast.Expr, document: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize("path", GOLDENS, ids=lambda path: path.stem)
-def test_stages(path: Path) -> None:
+def test_stages(path: Path, update_goldens: bool) -> None:
     draft = Draft.of(rule(path.read_text(encoding="utf-8")))
     shown = []
     for stage in STAGES:
         draft = stage(draft)
         texts = [step.text() for step in draft.steps]
         shown.append(f"=== {stage.__name__}\n" + "--- next step\n".join(texts))
-    golden = path.with_suffix(".ir")
-    if os.environ.get("DETECTORD_WRITE_GOLDENS"):
-        golden.write_text("\n".join(shown), encoding="utf-8")
-    assert "\n".join(shown) == golden.read_text(encoding="utf-8")
+    golden.check(path.with_suffix(".ir"), "\n".join(shown), update=update_goldens)
 
 
 def test_stages_are_timed_by_name() -> None:

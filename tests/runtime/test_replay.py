@@ -6,12 +6,17 @@ import gzip
 import json
 import random
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Literal
 
 import pytest
 from daemon import RULES
+from testing import shared_data
 
+from detectord.demo.attacks import attacks, interleave
+from detectord.demo.machines import fleet
+from detectord.events.time import parse_instant
 from detectord.runtime.replay import NoRulesError, ReplayOptions, Summary, replay
 
 TIMES = re.compile(rb'"(@timestamp|kibana\.alert\.start|kibana\.alert\.last_detected)":"[0-9TZ:.-]+"')
@@ -112,3 +117,21 @@ def test_no_rules_is_an_error(tmp_path: Path, inputs: list[Path]) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(NoRulesError):
         replay(ReplayOptions(rules=[tmp_path / "empty"], inputs=[str(inputs[0])]))
+
+
+@pytest.mark.slow
+def test_recorded_events_with_the_attacks_between(tmp_path: Path) -> None:
+    """Real events, not in order of time and without event ids: every attack is found, by any number of
+    workers, and nothing else is."""
+    with gzip.open(shared_data("windows-recorded.ndjson.gz"), "rt") as file:
+        recorded = [json.loads(line) for line in file]
+    first = parse_instant(recorded[0]["@timestamp"])
+    assert first is not None
+    staged = attacks(fleet(7), first)
+    mixed = tmp_path / "mixed.ndjson"
+    mixed.write_text("".join(json.dumps(event) + "\n" for event in interleave(recorded, staged)))
+    alone, summary = run(tmp_path, [mixed], 1)
+    assert summary.alerts == Counter(attack.expected.rule_id for attack in staged)
+    assert len(summary.alerts) == 5
+    for workers in (2, 4):
+        assert run(tmp_path, [mixed], workers)[0] == alone
