@@ -56,7 +56,7 @@ def match(
     part in a sequence. A number or a text of digits in the timestamp field is milliseconds since the
     epoch, as in Elasticsearch; any other text is ISO 8601. Results come in Elasticsearch's order:
     events by time, sequences by their last event, then by key. `size` keeps that many of the most
-    recent ones; the pipes `head` and `tail` work, too.
+    recent ones, unless the query says itself what to keep with the pipes `head` and `tail`.
 
     Raises:
         QueryError: the query does not parse or uses what is not supported.
@@ -81,7 +81,9 @@ def match(
     found = _evaluate(compiled, events, lambda e: elasticsearch_instant(e, timestamp_field))
     for pipe in parsed.query.pipes:
         found = _limited(found, pipe)
-    return found if size is None else found[max(0, len(found) - size) :]
+    if size is None or parsed.query.pipes:
+        return found
+    return found[max(0, len(found) - size) :]
 
 
 def match_rule(rule: CompiledRule, events: Sequence[Mapping[str, Any]]) -> list[Match]:
