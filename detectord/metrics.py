@@ -163,7 +163,9 @@ RULE_MATCHES = _counter(
 RULE_ERRORS = _counter(
     "detectord_rule_errors_total", "Evaluations that failed at run time.", "rule_id", "kind"
 )
-RULE_LATE_HITS = _counter("detectord_rule_late_hits_total", "Sequence steps from behind the watermark.", "rule_id")
+RULE_LATE_HITS = _counter(
+    "detectord_rule_late_hits_total", "Sequence steps from behind the watermark.", "rule_id"
+)
 RULE_NO_TIME = _counter(
     "detectord_rule_no_time_total",
     "Sequence steps left out because the event lacks the time the rule orders by.",

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -26,6 +30,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def update_goldens(pytestconfig: pytest.Config) -> bool:
     """True if a golden test is to write its expected file instead of comparing with it."""
     return bool(pytestconfig.getoption("--update-goldens"))
+
+
+@pytest.fixture(scope="session")
+def real_kafka() -> Iterator[str]:
+    """Bootstrap servers of an Apache Kafka: the one that DETECTORD_TEST_KAFKA names, else one in a
+    container. Without either the test is left out, or fails if DETECTORD_REQUIRE_KAFKA is 1."""
+    given = os.environ.get("DETECTORD_TEST_KAFKA")
+    if given:
+        yield given
+        return
+    if not _docker_answers():
+        reason = "no Apache Kafka: DETECTORD_TEST_KAFKA is not set and no Docker engine answers"
+        if os.environ.get("DETECTORD_REQUIRE_KAFKA") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    from testcontainers.kafka import KafkaContainer
+
+    with KafkaContainer("apache/kafka:4.2.0").with_kraft() as container:
+        yield container.get_bootstrap_server()
+
+
+def _docker_answers() -> bool:
+    docker = shutil.which("docker")
+    return docker is not None and subprocess.run([docker, "info"], capture_output=True).returncode == 0
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -11,6 +11,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
@@ -38,15 +39,16 @@ def wait_until(done: Callable[[], Any], what: str, deadline: float = DEADLINE) -
 class Daemon:
     """One `detectord run`. Its log goes to a file beside its configuration."""
 
-    def __init__(self, folder: Path, bootstrap_servers: str, *, rules: Path = RULES, **more: Any) -> None:
+    def __init__(self, folder: Path, topics: Topics, *, rules: Path = RULES, **more: Any) -> None:
         self.config = folder / "detectord.yml"
         self.log = folder / "detectord.log"
         config = {
             "instance": "e2e-0",
-            "sources": [{"topics": ["ecs.e2e"]}],
+            "sources": [{"topics": [topics.input]}],
             "kafka": {
-                "bootstrap_servers": bootstrap_servers,
-                "group": "e2e",
+                "bootstrap_servers": topics.bootstrap_servers,
+                "group": topics.prefix,
+                "topic_prefix": topics.prefix,
                 # The embedded broker knows no static members: a restart waits for the old one's end.
                 "consumer": {"properties": {"session.timeout.ms": 6_000, "heartbeat.interval.ms": 500}},
             },
@@ -122,10 +124,14 @@ class Daemon:
 
 
 class Topics:
-    """Writes input, reads alerts and dead letters."""
+    """The topics of one test on a cluster: writes input, reads alerts and dead letters."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self.bootstrap_servers = bootstrap_servers
+        self.prefix = f"e2e-{uuid.uuid4().hex[:8]}"
+        self.input = f"ecs.{self.prefix}"
+        self._alerts = f"{self.prefix}.alerts"
+        self._dead_letters = f"{self.prefix}.dlq"
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap_servers,
@@ -137,22 +143,26 @@ class Topics:
         self._consumer = Consumer(
             {
                 "bootstrap.servers": bootstrap_servers,
-                "group.id": "reader",
+                "group.id": f"{self.prefix}-reader",
                 "auto.offset.reset": "earliest",
                 "enable.auto.commit": False,
                 "log_level": 0,
             }
         )
-        self._consumer.subscribe(["detectord.alerts", "detectord.dlq"])
+        self._consumer.subscribe([self._alerts, self._dead_letters])
         self.alerts: list[dict[str, Any]] = []
         self.dead_letters: list[tuple[bytes, dict[str, bytes]]] = []
 
-    def send(self, values: Iterable[bytes | dict[str, Any]], topic: str = "ecs.e2e") -> int:
+    def names(self) -> tuple[str, str, str]:
+        """Every topic that is used."""
+        return self.input, self._alerts, self._dead_letters
+
+    def send(self, values: Iterable[bytes | dict[str, Any]]) -> int:
         count = 0
         for value in values:
             is_event = isinstance(value, dict)
             key = value["host"]["id"].encode() if isinstance(value, dict) else None
-            self._producer.produce(topic, json.dumps(value).encode() if is_event else value, key=key)
+            self._producer.produce(self.input, json.dumps(value).encode() if is_event else value, key=key)
             count += 1
         assert self._producer.flush(30) == 0
         return count
@@ -160,7 +170,7 @@ class Topics:
     def read(self) -> None:
         """Take what has come."""
         for message in self._consumer.consume(500, 0.2):
-            if message.error() is None and message.topic() == "detectord.alerts":
+            if message.error() is None and message.topic() == self._alerts:
                 self.alerts.append(json.loads(message.value()))
             elif message.error() is None:
                 self.dead_letters.append((message.value(), dict(message.headers())))

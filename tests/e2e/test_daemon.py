@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
 from daemon import RULES, Daemon, Topics, wait_until
 
 from detectord.demo.broker import EmbeddedBroker
@@ -24,12 +25,34 @@ _numbers = itertools.count()
 
 
 @pytest.fixture
-def topics() -> Iterator[Topics]:
+def embedded() -> Iterator[Topics]:
     with EmbeddedBroker() as broker:
-        broker.create("ecs.e2e", "detectord.alerts", "detectord.dlq")
         topics = Topics(broker.bootstrap_servers)
+        broker.create(*topics.names())
         yield topics
         topics.close()
+
+
+@pytest.fixture
+def real(real_kafka: str) -> Iterator[Topics]:
+    topics = Topics(real_kafka)
+    admin = AdminClient({"bootstrap.servers": real_kafka})
+    made = admin.create_topics(
+        [NewTopic(name, 4, 1, config={"max.message.bytes": "4000000"}) for name in topics.names()]
+    )
+    for done in made.values():
+        done.result(30)
+    yield topics
+    topics.close()
+    for done in admin.delete_topics(list(topics.names())).values():
+        done.result(30)
+
+
+@pytest.fixture(params=["embedded", "real"])
+def topics(request: pytest.FixtureRequest) -> Topics:
+    """The same tests on the embedded broker and, where one is at hand, on Apache Kafka."""
+    topics: Topics = request.getfixturevalue(request.param)
+    return topics
 
 
 def linux(host: int, category: str, action: str, at: float, **fields: Any) -> dict[str, Any]:
@@ -89,7 +112,7 @@ def test_kill_9_of_workers_in_the_middle_loses_nothing_and_invents_nothing(
     topics: Topics, tmp_path: Path
 ) -> None:
     hosts = range(60)
-    with Daemon(tmp_path, topics.bootstrap_servers) as daemon:
+    with Daemon(tmp_path, topics) as daemon:
         now = time.time()
         first = [event for h in hosts for event in (fork(h, now + h / 1000), noise(h, now + h / 1000))]
         sent = topics.send(first)
@@ -121,7 +144,7 @@ def test_garbage_goes_to_the_dead_letters_and_stops_nothing(topics: Topics, tmp_
         {**noise(1, now), "process": odd} for odd in (None, 7, "text", [], [None, {"name": [[{}]]}])
     ]
     big = {**usermod(2, now), "message": "x" * 900_000}
-    with Daemon(tmp_path, topics.bootstrap_servers) as daemon:
+    with Daemon(tmp_path, topics) as daemon:
         topics.send([*garbage, *odd, big, usermod(3, now)])
         wait_until(lambda: len(topics.ids()) == 2 and len(topics.dead_letters) == 6, "alerts, dead letters")
         assert daemon.metric("detectord_events_dead_lettered_total") == 6
@@ -138,7 +161,7 @@ def test_garbage_goes_to_the_dead_letters_and_stops_nothing(topics: Topics, tmp_
 def test_a_restart_goes_on_where_the_last_commit_was(topics: Topics, tmp_path: Path) -> None:
     now = time.time()
     for round_number in range(2):
-        with Daemon(tmp_path, topics.bootstrap_servers) as daemon:
+        with Daemon(tmp_path, topics) as daemon:
             topics.send([usermod(10 + round_number, now)])
             wait_until(lambda: len(topics.ids()) == round_number + 1, "the alert")  # noqa: B023
             assert daemon.stop() == 0
