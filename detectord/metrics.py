@@ -105,6 +105,11 @@ PARTITION_KEY_VIOLATIONS = _counter(
     "Records of a `keyed_by` source whose key is not what the source says.",
     "topic",
 )
+GAP_RECORDS = _counter(
+    "detectord_gap_records_total",
+    "Records that were gone from the broker before they were read; missed detections are possible.",
+    "topic",
+)
 LAST_RECORD_TIMESTAMP = _gauge(
     "detectord_last_record_timestamp_seconds", "When the last record was read (wall clock).", "topic"
 )
@@ -202,6 +207,11 @@ ALERTS = _counter(
 )
 ALERT_RECORDS = _counter(
     "detectord_alert_records_total", "Alert records written.", kind=("event", "shell", "block", "update")
+)
+ALERTS_DROPPED = _counter(
+    "detectord_alerts_dropped_total",
+    "Alerts that were not published; too large ones went to the dead-letter topic.",
+    reason=("too_large",),
 )
 OUTPUT_RECORDS = _counter(
     "detectord_output_records_total", "Records written.", "topic", result=("ok", "error")

@@ -296,7 +296,11 @@ class Daemon:
             self._counts.count(metrics.REBALANCES, 1, "assigned")
         elif name in ("source.revoked", "source.lost"):
             self._counts.count(metrics.REBALANCES, 1, name.removeprefix("source."))
-        told = {key: str(value) for key, value in details.items()}
+        if name == "source.gap":
+            self._count_gap(details)
+        elif name == "alert.too_large":
+            self._counts.count(metrics.ALERTS_DROPPED, 1, "too_large")
+        told = {key: _shown(value) for key, value in details.items()}
         if name.startswith("kafka."):
             self._last_trouble = f"{name.removeprefix('kafka.')}: {details.get('error', '')}"
             self._problems.report(name, told.get("code", ""), **told)  # a broker away is told all the time
@@ -304,6 +308,11 @@ class Daemon:
             LOG.info(name, **told)
         else:
             LOG.warning(name, **told)
+
+    def _count_gap(self, details: Mapping[str, Any]) -> None:
+        """Records that were to be read are gone from the broker: detections may have been missed."""
+        topic, _ = details["partition"]
+        self._counts.count(metrics.GAP_RECORDS, max(0, details["resumed"] - details["expected"]), topic)
 
     def _take_signals(self) -> None:
         if threading.current_thread() is not threading.main_thread():
@@ -376,6 +385,17 @@ class Daemon:
         return [*loaded, *refused]
 
 
+def _shown(value: object) -> str:
+    """A detail of a Kafka event as a person reads it: partitions as topic[number]."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{topic}[{number}]={offset}" for (topic, number), offset in sorted(value.items()))
+    if isinstance(value, list):
+        return ", ".join(f"{topic}[{number}]" for topic, number in value)
+    if isinstance(value, tuple):
+        return f"{value[0]}[{value[1]}]"
+    return str(value)
+
+
 def _known_rule(rule: Any) -> KnownRule:
     body = rule.query.body
     is_sequence = isinstance(body, ast.Sequence)
@@ -399,6 +419,7 @@ def _report_rules(loaded: Loaded) -> None:
             line=refusal.line,
             code=refusal.code,
             reason=refusal.reason,
-            error=refusal.message,
+            error=refusal.message.splitlines()[0],
+            next="`detectord check` shows the place and all findings",
         )
     LOG.info("rules.loaded", count=len(loaded.rules), refused=len(loaded.refused))
