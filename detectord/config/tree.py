@@ -207,7 +207,8 @@ class TimeConfig(Section, frozen=True):
     max_future: Duration = Duration.parse("5m")
     """An event further ahead of its record's time than this is ordered by the record's time."""
     max_skew: Duration = Duration.parse("60s")
-    """While catching up, a partition this far ahead of the slowest is paused."""
+    """While catching up, a partition this far ahead of the slowest is paused. Accepted, but not supported
+    yet: nothing is paused, and the hits that wait take memory instead."""
 
 
 class StateConfig(Section, frozen=True):

@@ -270,14 +270,16 @@ class Daemon:
         counts.set(metrics.READY, float(all(self._checks().values())))
         counts.set(metrics.DRAINING, float(self._supervisor.stopping))
         counts.set(metrics.WORKERS, self._pool.alive(), "alive")
-        assigned = Counter(topic for topic, _ in self._source.assignment())
+        assigned = self._source.assignment()
+        by_topic = Counter(topic for topic, _ in assigned)
         for topic in self._config.topics:
-            counts.set(metrics.ASSIGNED_PARTITIONS, assigned[topic], topic)
+            counts.set(metrics.ASSIGNED_PARTITIONS, by_topic[topic], topic)
         for (topic, partition), lag in self._source.lag().items():
             counts.set(metrics.CONSUMER_LAG_RECORDS, lag, topic, str(partition))
         wall = time.time()
         for (topic, partition), reached in self._supervisor.progress().items():
-            counts.set(metrics.WATERMARK_DELAY, wall - reached / 1e9, topic, str(partition))
+            if (topic, partition) in assigned:
+                counts.set(metrics.WATERMARK_DELAY, wall - reached / 1e9, topic, str(partition))
 
     def _tick(self) -> None:
         """The sink waits for the broker; the loop is alive all the same."""
