@@ -8,6 +8,7 @@ events are put in order and walked through once.
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -103,10 +104,12 @@ def elasticsearch_instant(event: Event, path: str) -> int | None:
     for value in event.values(path):
         if isinstance(value, bool):
             continue
+        if isinstance(value, float) and not math.isfinite(value):
+            continue
         if isinstance(value, (int, float)):
             return int(value * 1_000_000)
         text = str(value)
-        if re.fullmatch(r"-?\d+(\.\d+)?", text) and not re.fullmatch(r"\d{4}", text):
+        if len(text) < 100 and re.fullmatch(r"-?\d+(\.\d+)?", text) and not re.fullmatch(r"\d{4}", text):
             whole, _, fraction = text.partition(".")
             return int(whole) * 1_000_000 + int((fraction + "000000")[:6])
         return parse_instant(text)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -167,6 +167,9 @@ class Watcher:
     def rewound(self, reason: str, positions: Mapping[tuple[str, int], int]) -> None:
         self.rewinds[reason] += 1
 
+    def delivery_failed(self, error: str, attempt: int) -> None:
+        pass
+
     def turned(self) -> None:
         pass
 
@@ -237,11 +240,11 @@ class History:
                 names[json.dumps([rule.rule.rule_id, sids, keys])] += 1 + repeats
         return names
 
-    def run(self) -> Counter[str]:
+    def run(self, sink: Callable[[MemorySource], MemorySink] | None = None) -> Counter[str]:
         """Every alert delivered, by name."""
         rng = self.rng
         source = MemorySource(self.log, rng=rng)
-        self.sink = MemorySink(source.commit)
+        self.sink = sink(source) if sink is not None else MemorySink(source.commit)
         self.watcher = Watcher()
         engine = EngineSettings(partitions=rng.choice([4, 16, 64]))
         self.pool = SimulatedPool(self.workers, rng, engine, self.crash, self.crash_at)

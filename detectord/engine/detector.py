@@ -31,6 +31,10 @@ Rank = tuple[int, Order, str, str]
 that does not depend on how the work was shared out. Where event time decides, arrival says nothing
 and is END_OF_TIME: sequences come behind what was found at once."""
 
+MAX_COMPLETED = 100
+"""Sequences of one rule that one event may complete in one state partition, by having many join keys;
+each is an alert with all its events, so that more would be a way to flood us."""
+
 AT_ONCE: Order = (0, (0, "", 0), "", 0)
 
 
@@ -68,7 +72,7 @@ class Detector:
     def __init__(
         self, rules: RuleSet, settings: EngineSettings, revive: Callable[[Record, str], Event]
     ) -> None:
-        self.tallies: Tallies = Counter()
+        self.tallies: Tallies = Counter()  # of what `receive` and `advance` did
         self._settings = settings
         self._revive = revive
         self._dispatcher = Dispatcher(
@@ -84,11 +88,12 @@ class Detector:
 
     # --- events -------------------------------------------------------------------------------
 
-    def evaluate(self, event: Event) -> tuple[list[Ranked], list[EventHits]]:
-        """What an event satisfies: detections of event rules, and its step hits."""
+    def evaluate(self, event: Event, tallies: Tallies) -> tuple[list[Ranked], list[EventHits]]:
+        """What an event satisfies: detections of event rules, and its step hits. What is to be counted
+        goes into `tallies`: it belongs to the batch, not to the state."""
         if not event.text("event.category"):
-            self.tallies["no_category", event.record.topic] += 1
-        found = self._dispatcher.find(event, self.tallies)
+            tallies["no_category", event.record.topic] += 1
+        found = self._dispatcher.find(event, tallies)
         arrival = event.record.arrival
         detections = [
             Ranked((arrival, AT_ONCE, rule.rule.rule_id, ""), Detection(rule, (event,)))
@@ -103,7 +108,7 @@ class Detector:
             partitions=settings.partitions,
             max_future=settings.max_future,
             by_arrival=settings.by_arrival,
-            tallies=self.tallies,
+            tallies=tallies,
         )
         return detections, hits
 
@@ -161,6 +166,7 @@ class Detector:
             for key in step_keys.keys:
                 satisfied = by_key.setdefault(canonical_key(key), (key, []))[1]
                 satisfied.append((step_keys.step, step_keys.fanned_out))
+        completed = 0
         for key, satisfied in by_key.values():
             slots = state.slots(hit.match_hash, key)
             if slots is None:
@@ -170,7 +176,11 @@ class Detector:
             member = Member(sid, any(fanned_out for _, fanned_out in satisfied))
             _, complete = walk(slots, [step for step, _ in satisfied], hit.time, member, rule.maxspan)
             if complete is not None:
-                done.extend(self._complete(state, alike, key, hit.order, complete))
+                completed += 1
+                if completed <= MAX_COMPLETED:
+                    done.extend(self._complete(state, alike, key, hit.order, complete))
+                else:
+                    self.tallies["key_tuples_capped", rule.rule.rule_id] += 1
             state.put(hit.match_hash, key, slots, rule.maxspan)
 
     def _complete(

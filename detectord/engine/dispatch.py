@@ -11,6 +11,7 @@ under the rule and the event goes on.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from detectord.events.event import Event
 from detectord.events.index import UNKNOWN_INDEX, IndexGate, virtual_index
 
 MAX_PLANS = 1_000
+MAX_KEY_LENGTH = 512
+"""Characters of a join key's value, or of a sid, that go into state as they are."""
 
 Tallies = Counter[tuple[str, ...]]
 """Plain counts by (name, label values …); the supervisor adds them to the metrics."""
@@ -115,7 +118,7 @@ class Dispatcher:
             if capped:
                 tallies["key_tuples_capped", rule.rule.rule_id] += 1
             if keys:
-                steps.append((entry.step, tuple(keys)))
+                steps.append((entry.step, tuple(map(_bounded, keys))))
         return StepHit(rule, tuple(steps)) if steps else None
 
     def _plan(self, index: str) -> _Plan:
@@ -139,6 +142,22 @@ class Dispatcher:
                 else:
                     by_category.setdefault(step.category, []).append(entry)
         return _Plan([(path, by_category, anything) for path, (by_category, anything) in fields.items()])
+
+
+def _bounded(key: JoinKey) -> JoinKey:
+    """The key with every long text shortened to its beginning and a digest: keys meet as before, and
+    state has a bound that an attacker cannot choose."""
+    if all(not isinstance(part, str) or len(part) <= MAX_KEY_LENGTH for part in key):
+        return key
+    return tuple(shortened(part) if isinstance(part, str) else part for part in key)
+
+
+def shortened(text: str) -> str:
+    """`text`, if it is long: its beginning and a digest of it, MAX_KEY_LENGTH characters at most."""
+    if len(text) <= MAX_KEY_LENGTH:
+        return text
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{text[: MAX_KEY_LENGTH - 80]}…sha256:{digest}"
 
 
 def _distinct(rules: Iterable[CompiledRule]) -> Iterator[CompiledRule]:

@@ -13,13 +13,14 @@ the number that the supervisor gave the record stands in front of all that.
 from __future__ import annotations
 
 import json
+import sys
 import zlib
 from collections.abc import Iterable
 
 import msgspec
 
 from detectord.compiler.compiled import CompiledRule, JoinKey, KeyValue
-from detectord.engine.dispatch import StepHit, Tallies
+from detectord.engine.dispatch import StepHit, Tallies, shortened
 from detectord.engine.watermark import END_OF_TIME
 from detectord.events.event import Event
 from detectord.events.identity import sid, sid_order
@@ -123,8 +124,13 @@ def tie(rule: CompiledRule, event: Event) -> Tie:
 
 
 def _portable(number: int | float) -> int | float:
-    """An integer that travels in 64 bits; one that does not fit goes as a double."""
-    return number if isinstance(number, float) or -(2**63) <= number < 2**63 else float(f"{number:e}")
+    """A number that travels in 64 bits: an integer that does not fit goes as a double."""
+    if isinstance(number, float) or -(2**63) <= number < 2**63:
+        return number
+    try:
+        return float(number)
+    except OverflowError:
+        return sys.float_info.max if number > 0 else -sys.float_info.max
 
 
 def hits_of(
@@ -143,7 +149,9 @@ def hits_of(
     """
     by_partition: dict[int, list[RuleHit]] = {}
     record = event.record
+    name = shortened(sid(event))
     text, number = sid_order(event)
+    text = shortened(text)
     for rule, steps in hits:
         time = hit_time(rule, event)
         if time is None:
@@ -159,7 +167,7 @@ def hits_of(
     return [
         EventHits(
             partition,
-            sid(event),
+            name,
             record.topic,
             record.partition,
             record.offset,

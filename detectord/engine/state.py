@@ -11,7 +11,7 @@ a commit writes just those, coalesced, None for what is gone.
 | `p<match_hash>:<join key>` | the row of partials of one key of the rules with that match hash |
 | `h<match_hash>:<sid>` | a hit that waits for the watermark |
 | `e<sid>` | an event that some partial or held hit refers to, once |
-| `d<sid>` | a sid seen lately, with its time: the same event again fills no second step |
+| `d<sid>` | a sid seen lately, with its number in order of arrival and its time |
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ _decode_meta = msgspec.msgpack.Decoder(_Meta).decode
 _decode_row = msgspec.msgpack.Decoder(_StoredRow).decode
 _decode_hit = msgspec.msgpack.Decoder(tuple[str, RuleHit]).decode
 _decode_event = msgspec.msgpack.Decoder(_StoredEvent).decode
-_decode_time = msgspec.msgpack.Decoder(int).decode
+_decode_seen = msgspec.msgpack.Decoder(tuple[int, int]).decode
 
 
 @dataclass(slots=True)
@@ -119,7 +119,9 @@ class StatePartition:
         self._held: dict[str, tuple[str, RuleHit]] = {}
         self._queue: list[tuple[Order, str]] = []
         self._events: dict[str, tuple[Record, int]] = {}
-        self._recent: dict[str, int] = {}
+        self._recent: dict[str, tuple[int, int]] = {}
+        self._seen = 0
+        self._partials: Counter[str] = Counter()
         self._recent_order: deque[str] = deque()
         self._dirty: set[str] = set()
 
@@ -127,10 +129,12 @@ class StatePartition:
 
     def is_repeated(self, event: EventHits) -> bool:
         """True if this event came before; otherwise it is remembered from now on."""
-        if event.sid in self._recent:
+        if event.sid in self._recent or event.sid in self._events:
             return True
-        self._recent[event.sid] = max(hit.time for hit in event.hits)
+        self._seen += 1
+        self._recent[event.sid] = (self._seen, max(hit.time for hit in event.hits))
         self._recent_order.append(event.sid)
+        self.size += len(event.sid)
         self._dirty.add("d" + event.sid)
         if len(self._recent_order) > MAX_REMEMBERED:
             self._forget(self._recent_order.popleft())
@@ -142,7 +146,7 @@ class StatePartition:
         self._held[name] = (event.sid, hit)
         heapq.heappush(self._queue, (hit.order, name))
         self._refer(event.sid, event.record)
-        self.size += PARTIAL_BYTES
+        self.size += _cost(name)
         self._dirty.add("h" + name)
 
     def due(self, watermark: int | None) -> Iterator[tuple[str, RuleHit]]:
@@ -157,7 +161,7 @@ class StatePartition:
 
     def _pop_held(self) -> tuple[str, RuleHit]:
         name = heapq.heappop(self._queue)[1]
-        self.size -= PARTIAL_BYTES
+        self.size -= _cost(name)
         self._dirty.add("h" + name)
         return self._held.pop(name)
 
@@ -183,13 +187,14 @@ class StatePartition:
         for partial in before:
             for member in partial.events if partial else ():
                 self._release(member.sid)
+        self._partials[match_hash] += _waiting(slots) - _waiting(before)
         self._dirty.add("p" + name)
         if is_empty(slots):
             self._remove(name)
             return
         if row is None:
             row = self._rows[name] = KeyedRow(match_hash, key, slots)
-            self.size += PARTIAL_BYTES
+            self.size += _cost(name)
         row.slots = slots
         self._time(name, row, maxspan)
 
@@ -220,7 +225,7 @@ class StatePartition:
             _, name = heapq.heappop(self._deadlines)
             row = self._rows.get(name)
             if row is not None:
-                lost = sum(partial is not None for partial in row.slots)
+                lost = _waiting(row.slots)
                 self.put(row.match_hash, row.key, [None] * len(row.slots), None)
                 return row.match_hash, lost
         if self._queue:
@@ -237,17 +242,14 @@ class StatePartition:
         """Forget the sids of events older than `time` by more than the memory reaches back."""
         while self._recent_order:
             sid = self._recent_order[0]
-            if self._recent.get(sid, time) >= time - self._remember:
+            if sid in self._recent and self._recent[sid][1] >= time - self._remember:
                 return
             self._recent_order.popleft()
             self._forget(sid)
 
     def partials(self) -> Counter[str]:
         """How many partials wait, by match hash."""
-        counts: Counter[str] = Counter()
-        for row in self._rows.values():
-            counts[row.match_hash] += sum(partial is not None for partial in row.slots)
-        return counts
+        return +self._partials
 
     def held(self) -> int:
         """How many hits wait for the watermark."""
@@ -283,7 +285,8 @@ class StatePartition:
                 self._restore_entry(name[:1], name[1:], value)
             except msgspec.DecodeError as error:
                 raise StateError(f"unreadable state entry {name[:80]!r}: {error}") from error
-        self._recent_order.extend(sorted(self._recent, key=lambda sid: (self._recent[sid], sid)))
+        self._recent_order.extend(sorted(self._recent, key=lambda sid: self._recent[sid]))
+        self._seen = max((number for number, _ in self._recent.values()), default=0)
         for sid, _ in self._held.values():
             self._refer(sid, None)
         for name, row in self._rows.items():
@@ -303,16 +306,18 @@ class StatePartition:
             self._events[name] = (_decode_event(value).record(), 0)
             self.size += len(self._events[name][0].value)
         elif kind == "d":
-            self._recent[name] = _decode_time(value)
+            self._recent[name] = _decode_seen(value)
+            self.size += len(name)
         elif kind == "h":
             self._held[name] = _decode_hit(value)
             heapq.heappush(self._queue, (self._held[name][1].order, name))
-            self.size += PARTIAL_BYTES
+            self.size += _cost(name)
         elif kind == "p":
             stored = _decode_row(value)
             slots: Row[Member] = [None if slot is None else Partial(*slot) for slot in stored.slots]
             self._rows[name] = KeyedRow(stored.match_hash, stored.key, slots)
-            self.size += PARTIAL_BYTES
+            self._partials[stored.match_hash] += _waiting(slots)
+            self.size += _cost(name)
         else:
             raise StateError(f"state entry of unknown kind {kind!r}")
 
@@ -354,6 +359,7 @@ class StatePartition:
 
     def _forget(self, sid: str) -> None:
         if self._recent.pop(sid, None) is not None:
+            self.size -= len(sid)
             self._dirty.add("d" + sid)
 
     # --- the end of a partial -------------------------------------------------------------------
@@ -377,7 +383,16 @@ class StatePartition:
 
     def _remove(self, name: str) -> None:
         if self._rows.pop(name, None) is not None:
-            self.size -= PARTIAL_BYTES
+            self.size -= _cost(name)
+
+
+def _waiting(slots: Row[Member]) -> int:
+    return sum(partial is not None for partial in slots)
+
+
+def _cost(name: str) -> int:
+    """What a row or a held hit takes, roughly: its name stands in it, in an index and in a change."""
+    return PARTIAL_BYTES + 3 * len(name)
 
 
 def _row_name(match_hash: str, key: JoinKey) -> str:

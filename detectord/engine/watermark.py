@@ -81,16 +81,14 @@ class EventTimeWatermark:
         return self._derive()
 
     def snapshot(self) -> EventTimeWatermark:
-        """See `Watermark`."""
+        """See `Watermark`. Who is idle is not part of it: what was read may have to be read again, so
+        that has to be seen anew."""
         return EventTimeWatermark(
             self.lateness,
             self.idle_timeout,
             dict(self.progress),
-            dict(self.idle_since),
-            set(self.idle),
-            self.reached,
-            self.resting_since,
-            self.assigned,
+            reached=self.reached,
+            assigned=self.assigned,
         )
 
     def _derive(self) -> int | None:

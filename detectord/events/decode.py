@@ -170,9 +170,18 @@ def _events(record: Record, value: Any) -> list[Event]:
 _NAMES = {str: "string", int: "number", float: "number", bool: "boolean", type(None): "null", list: "array"}
 
 
+def plain_event(record: Record) -> Event:
+    """The event whose document a record is, and no envelope of it: bytes that were written from a
+    decoded event. They are not refused for anything."""
+    return _dated(Event(read_json(record.value), record, None))
+
+
 def _event(record: Record, value: dict[str, Any], element: int | None) -> Event:
     document = _out_of_message(_out_of_hit(value))
-    event = Event(document, record, None, element=element)
+    return _dated(Event(document, record, None, element=element))
+
+
+def _dated(event: Event) -> Event:
     event.time, event.bad_timestamp = event_time(event)
     return event
 

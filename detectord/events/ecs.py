@@ -1,11 +1,11 @@
 """The types of fields, as Elasticsearch would map them.
 
 A JSON value does not tell its field's type: `"48211"` in `process.pid` is a number in Elasticsearch, an
-address is text in JSON. `FIELD_TYPES` names the fields of the Elastic Common Schema (8.x and 9.x) that
-are not keywords, by hand from its published field reference: addresses, numbers, booleans and dates. A
-field that is not listed is a keyword or unknown, which is treated alike: it takes the type of what it is
-compared with. Left out on purpose: what looks like a number and is a keyword (`event.code`, `winlog.*`,
-`user.id`, `group.id`, `process.parent.user.id`, `network.vlan.id`), geo points, and `nested` fields.
+address is text in JSON. `FIELD_TYPES` names fields of the Elastic Common Schema (8.x and 9.x), by hand from
+its published field reference: all addresses, numbers, booleans and dates, and of the keywords those that
+rules ask for or join by. Some of these look like numbers (`event.code`, `user.id`, `group.id`) and are
+compared and joined as text all the same. A field that is not listed takes the type of what it is compared
+with. Left out on purpose: geo points, and `nested` fields.
 """
 
 from __future__ import annotations
@@ -38,7 +38,53 @@ _INDICATORS = ("threat.indicator", "threat.enrichments.indicator")
 _CERTIFICATES = ("file.x509", "tls.client.x509", "tls.server.x509")
 _OBJECT_FILES = ("elf", "macho", "pe")
 
+_USERS = (
+    "user",
+    *(f"user.{which}" for which in ("changes", "effective", "target")),
+    *(f"{prefix}.user" for prefix in (*_ENDS, *_PROCESSES)),
+    *(f"{prefix}.real_user" for prefix in _PROCESSES),
+    *(f"{prefix}.saved_user" for prefix in _PROCESSES),
+)
+_GROUPS = ("group", *(f"{prefix}.group" for prefix in (*_PROCESSES, *_USERS)))
+_HASHES = "hash.md5 hash.sha1 hash.sha256 hash.sha384 hash.sha512 hash.ssdeep hash.tlsh"
+
 _BY_TYPE: Mapping[str, Iterable[str]] = {
+    "keyword": chain(
+        _under(["agent"], "id name type version ephemeral_id"),
+        _under(["cloud"], "account.id account.name instance.id instance.name project.id provider region"),
+        _under(["container"], "id name runtime image.name image.tag"),
+        _under(["data_stream"], "dataset namespace type"),
+        _under(["dns"], "id op_code question.name question.type response_code type"),
+        _under(["ecs"], "version"),
+        _under(
+            ["event"], "action agent_id_status category code dataset hash id kind module outcome provider"
+        ),
+        _under(["event"], "reason reference timezone type url"),
+        _under(["host"], "architecture domain hostname id mac name type"),
+        _under(["host.os", "observer.os"], "family full kernel name platform type version"),
+        _under(["http"], "request.id request.method request.mime_type response.mime_type version"),
+        _under(["log"], "level logger file.path syslog.appname"),
+        _under(["network"], "application community_id direction iana_number name protocol transport type"),
+        _under(["network"], "vlan.id vlan.name"),
+        _under(["observer"], "hostname name product serial_number type vendor version"),
+        _under(["orchestrator"], "cluster.id cluster.name namespace resource.id resource.name resource.type"),
+        _under(["registry"], "data.bytes data.strings data.type hive key path value"),
+        _under(["related"], "hash hosts user"),
+        _under(["service"], "id name node.name type version"),
+        _under(_ENDS, "address domain mac registered_domain"),
+        _under(["url"], "domain extension fragment full original path query scheme username"),
+        _under(_USERS, "domain email full_name id name roles"),
+        _under(_GROUPS, "domain id name"),
+        _under(_PROCESSES, "args command_line entity_id executable name title working_directory env_vars"),
+        _under(_PROCESSES, "entry_meta.type thread.name"),
+        _under(_under(_BINARIES, " ".join(_SIGNATURES)), "status subject_name signing_id team_id"),
+        _under(_BINARIES, f"{_HASHES} pe.company pe.description pe.imphash pe.original_file_name pe.product"),
+        _under(["dll", "file"], "name path"),
+        _under(["file"], "attributes device directory drive_letter extension gid group inode mime_type mode"),
+        _under(["file"], "owner target_path type uid Ext.original.name Ext.original.path"),
+        _under(["winlog"], "api channel computer_name event_id provider_name record_id task opcode"),
+        ["tags"],
+    ),
     "ip": chain(
         ["dns.resolved_ip", "host.ip", "network.forwarded_ip", "observer.ip", "orchestrator.resource.ip"],
         ["related.ip"],
@@ -98,4 +144,4 @@ _BY_TYPE: Mapping[str, Iterable[str]] = {
 FIELD_TYPES: Mapping[str, str] = MappingProxyType(
     {path: name for name, paths in _BY_TYPE.items() for path in paths}
 )
-"""Elasticsearch type by path, of the fields of ECS that are not keywords."""
+"""Elasticsearch type by path."""

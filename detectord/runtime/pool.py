@@ -70,6 +70,11 @@ class _Member:
             while True:
                 self._heard.put((self, self.pipe.recv()))
         except (EOFError, OSError):
+            pass  # the process is gone
+        except Exception as error:  # what cannot be read is as good as never said
+            self.reason = f"crash: {type(error).__name__}"
+            self.process.kill()
+        finally:
             self._heard.put((self, None))
 
 

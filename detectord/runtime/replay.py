@@ -89,6 +89,9 @@ class Summary:
     def rewound(self, reason: str, positions: Mapping[Partition, int]) -> None:
         """See `Observer`."""
 
+    def delivery_failed(self, error: str, attempt: int) -> None:
+        """See `Observer`."""
+
     def turned(self) -> None:
         """See `Observer`."""
         self.on_turn()

@@ -86,6 +86,12 @@ class Reporter:
             next="everything after these positions is read again",
         )
 
+    def delivery_failed(self, error: str, attempt: int) -> None:
+        """See `Observer`."""
+        LOG.error(
+            "delivery.failed", error=error, attempt=attempt, next="tried again; nothing is acknowledged"
+        )
+
     def turned(self) -> None:
         """See `Observer`."""
         self._problems.tick()

@@ -41,9 +41,11 @@ from detectord.runtime.protocol import (
     Restore,
 )
 from detectord.runtime.sharding import Router
-from detectord.sinks import Outputs, Sink
+from detectord.sinks import DeliveryError, Outputs, PositionsRefusedError, Sink
 from detectord.sources import Source
 
+STALLED_TICKS = 10
+"""Ticks that may be missed before the loop counts as held up."""
 MS = 1_000_000
 SECOND = 1_000 * MS
 
@@ -128,6 +130,10 @@ class Observer(Protocol):
         """A new epoch began; everything after `positions` is read again."""
         ...
 
+    def delivery_failed(self, error: str, attempt: int) -> None:
+        """The outputs could not be delivered; unless that was the last attempt, they are tried again."""
+        ...
+
     def turned(self) -> None:
         """The loop went round once."""
         ...
@@ -146,6 +152,7 @@ class Settings:
     max_in_flight_bytes: int = 16 * 1024 * 1024
     worker_deadline: int = 60 * SECOND
     max_restarts: int = 5
+    delivery_attempts: int = 4
     tick: int = 200 * MS
     drain_timeout: int = 45 * SECOND
     poll_wait: float = 0.05
@@ -297,7 +304,8 @@ class Supervisor:
         busy = bool(self._in_flight or self._barrier)
         limit = 0 if blocked else settings.batch_records
         poll = self._source.poll(limit, 0.0 if busy or blocked else settings.poll_wait)
-        self._at_end = poll.at_end
+        # Who was not asked cannot be at the end: a source that is held back is not idle.
+        self._at_end = poll.at_end if limit else frozenset()
         if poll.rebalanced:
             # What left may have been read on elsewhere; if it comes back, its own start is right.
             assigned = self._source.assignment()
@@ -327,7 +335,7 @@ class Supervisor:
             chunk.values.append(record.value)
             self._arrivals += 1
             batch.positions[partition] = record.offset + 1
-            batch.size += len(record.value)
+            batch.size += len(record.value) + len(record.key or b"")
             count, size = batch.records.get(record.topic, (0, 0))
             batch.records[record.topic] = (count + 1, size + len(record.value))
         self._batches += 1
@@ -375,6 +383,7 @@ class Supervisor:
                 hits.setdefault(worker, []).append(packed)
             pending.alerts.extend(outcome.alerts)
             pending.dead_letters.extend(outcome.dead_letters)
+            pending.size += sum(len(letter.record.value) for letter in outcome.dead_letters)
             pending.tallies.update(outcome.tallies)
             pending.worked(outcome)
             pending.size += sum(len(a.value) for alert in outcome.alerts for a in alert.records)
@@ -396,9 +405,12 @@ class Supervisor:
     def _pass_time(self) -> None:
         """Tell event time that time passes, and the workers if it moved and they hold anything."""
         now = self._clock.monotonic()
-        if now - self._ticked < self._settings.tick or self.stopping:
+        waited = now - self._ticked
+        if waited < self._settings.tick or self.stopping:
             return
         self._ticked = now
+        if waited > STALLED_TICKS * self._settings.tick:
+            self._at_end = frozenset()  # we were held up; what came meanwhile has not been seen
         busy = {partition for batch in self._in_flight.values() for partition in batch.positions}
         reached = self._watermark.ticked(self._source.assignment(), self._at_end - busy, now)
         if reached != self._reached:
@@ -435,8 +447,15 @@ class Supervisor:
         assert barrier is not None, "an answer to no barrier"
         barrier.awaiting.discard(answer.worker)
         barrier.answers.append(answer)
-        if not barrier.awaiting:
+        if barrier.awaiting:
+            return
+        try:
             self._commit(barrier)
+        except PositionsRefusedError as error:
+            # Our partitions may be another's by now. What was delivered will be delivered again.
+            self._take_setback(str(error))
+            self._rewind("commit refused")
+        else:
             self._barrier = None
 
     def _commit(self, barrier: _AtBarrier) -> None:
@@ -448,7 +467,7 @@ class Supervisor:
         outputs = Outputs([record for alert in alerts for record in alert.records], pending.dead_letters)
         moved = {p: offset for p, offset in pending.positions.items() if self.committed.get(p) != offset}
         if outputs.alerts or outputs.dead_letters or moved:
-            self._sink.commit(outputs, moved)
+            self._deliver(outputs, moved)
         self.committed.update(moved)
         for answer in barrier.answers:
             self._take_over(answer.changes)
@@ -478,6 +497,21 @@ class Supervisor:
             )
         )
 
+    def _deliver(self, outputs: Outputs, positions: Mapping[Partition, int]) -> None:
+        """Commit to the sink. A broker that is away is given time: to end would cost every half-done
+        sequence."""
+        for attempt in range(1, self._settings.delivery_attempts + 1):
+            try:
+                self._sink.commit(outputs, positions)
+            except PositionsRefusedError:
+                raise
+            except DeliveryError as error:
+                self._observer.delivery_failed(str(error), attempt)
+                if attempt == self._settings.delivery_attempts:
+                    raise
+            else:
+                return
+
     def _take_over(self, changes: Iterable[StateChange]) -> None:
         for partition, key, value in changes:
             entries = self._state.setdefault(partition, {})
@@ -490,13 +524,15 @@ class Supervisor:
 
     def _bury(self, death: Death) -> None:
         self._observer.restarted(death.worker, death.reason, death.detail)
-        self.restarts += 1
-        if self.restarts > self._settings.max_restarts:
-            raise CrashLoopError(
-                f"worker {death.worker} died ({death.reason}); {self.restarts} deaths without progress"
-            )
+        self._take_setback(f"worker {death.worker} died ({death.reason})")
         self._pool.replace(death.worker)
         self._rewind(death.reason)
+
+    def _take_setback(self, what: str) -> None:
+        """One more loss without progress in between; too many end the instance."""
+        self.restarts += 1
+        if self.restarts > self._settings.max_restarts:
+            raise CrashLoopError(f"{what}; {self.restarts} losses without progress")
 
     def _rewind(self, reason: str) -> None:
         """Begin a new epoch at the last committed barrier."""
@@ -511,6 +547,7 @@ class Supervisor:
                 if partition % self._pool.size == worker
             }
             self._pool.send(worker, Restore(self.epoch, self._reached, entries))
+        self._at_end = frozenset()
         self._source.seek(self.committed)
         self._observer.rewound(reason, dict(self.committed))
 

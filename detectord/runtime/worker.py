@@ -31,11 +31,12 @@ from detectord.compiler.compiled import RuleSet
 from detectord.compiler.emit import Overflow
 from detectord.engine.detection import Detection
 from detectord.engine.detector import Detector, EngineSettings, Rank
-from detectord.engine.dispatch import Tallies
+from detectord.engine.dispatch import Tallies, shortened
 from detectord.engine.hits import EventHits
-from detectord.events.decode import decode
+from detectord.events.decode import decode, plain_event
 from detectord.events.event import Event
 from detectord.events.identity import renamed
+from detectord.events.identity import sid as identity
 from detectord.events.record import DeadLetter, Partition, Record
 from detectord.events.trim import trim
 from detectord.rules.rule import Rule
@@ -55,6 +56,13 @@ from detectord.runtime.protocol import (
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(list[EventHits]).decode
+
+
+_LAST_MS = (2**63 - 1) // 1_000_000
+"""The last record timestamp (ms) whose nanoseconds fit 64 bits; others are as good as none."""
+
+PLAIN = b" "
+"""What the bytes of an event begin with that we wrote ourselves: they are just the event, in no envelope."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +123,14 @@ class Worker:
         tallies: Tallies = Counter()
         for chunk in batch.chunks:
             for offset, timestamp, arrival, key, value in zip(*chunk[2:], strict=True):
-                record = Record(chunk.topic, chunk.partition, offset, timestamp, key, value, arrival)
+                known = timestamp if timestamp is not None and 0 <= timestamp <= _LAST_MS else None
+                record = Record(chunk.topic, chunk.partition, offset, known, key, value, arrival)
                 found = self._evaluate_record(record, batch.now, progress, tallies)
                 if isinstance(found, DeadLetter):
                     tallies["dead_letter", found.reason] += 1
                     dead.append(found)
+                    if known is not None:  # a partition of garbage must not hold event time back
+                        _advance_to(progress, (chunk.topic, chunk.partition), known * 1_000_000)
                     continue
                 tallies["decoded", chunk.topic] += 1
                 alerts.extend(found[0])
@@ -133,7 +144,6 @@ class Worker:
         local = spread.pop(self._settings.number, None)
         if local:
             self._parked[batch.number] = local
-        tallies.update(self._detector.take_tallies())
         return Outcome(
             self._settings.number,
             batch.epoch,
@@ -158,9 +168,9 @@ class Worker:
             self._check_key(record, decoded[0], tallies)
             for event in decoded:
                 self._note_progress(event, progress, tallies)
-                detections, hits = self._detector.evaluate(event)
-                alerts.extend(self._format(rank, detection, now) for rank, detection in detections)
-                found_hits.extend(self._portable(own, event, len(decoded) > 1) for own in hits)
+                detections, hits = self._detector.evaluate(event, tallies)
+                alerts.extend(self._format(rank, detection, now, tallies) for rank, detection in detections)
+                found_hits.extend(self._portable(hits, event, len(decoded) > 1))
         except Exception as error:  # a bug of ours; the next record is not to suffer for it
             return DeadLetter(record, "poison", f"{type(error).__name__}: {error}"[:200])
         tallies["worker_events", str(self._settings.number)] += len(decoded)
@@ -182,19 +192,20 @@ class Worker:
             return
         timestamp = event.record.timestamp
         moment = event.time if timestamp is None else min(event.time, timestamp * 1_000_000)
-        progress[partition] = max(moment, progress.get(partition, moment))
+        _advance_to(progress, partition, moment)
 
     def _count_routes(self, spread: Mapping[int, Sequence[EventHits]], tallies: Tallies) -> None:
         for owner, hits in spread.items():
             tallies["hits", "local" if owner == self._settings.number else "worker"] += len(hits)
 
-    def _portable(self, hits: EventHits, event: Event, one_of_many: bool) -> EventHits:
+    def _portable(self, hits: list[EventHits], event: Event, one_of_many: bool) -> list[EventHits]:
         """The hits with bytes that stand for this one event, within the size that state may hold."""
-        limit = self._settings.held_event_bytes
-        if not one_of_many and len(hits.value) <= limit:
+        limit, value = self._settings.held_event_bytes, event.record.value
+        if not hits or not (one_of_many or len(value) > limit or value.startswith(PLAIN)):
             return hits
         document, _ = trim(event.document, limit)
-        return msgspec.structs.replace(hits, value=msgspec.json.encode(document))
+        value = PLAIN + msgspec.json.encode(document)
+        return [msgspec.structs.replace(own, value=value) for own in hits]
 
     # --- state ----------------------------------------------------------------------------------
 
@@ -204,7 +215,8 @@ class Worker:
             arrived.extend(_unpack(packed))
         self._detector.receive(arrived)
         for rank, detection in self._detector.advance(message.watermark):
-            self._done.append(self._format(rank, detection, message.now))
+            found = self._format(rank, detection, message.now, self._detector.tallies)
+            self._done.append(found)
 
     def _cover(self, barrier: Barrier) -> Covered:
         done, self._done = self._done, []
@@ -228,20 +240,24 @@ class Worker:
 
     def _revive(self, record: Record, sid: str) -> Event:
         """The event that a partial refers to, decoded again from its bytes."""
-        decoded = decode(record, max_bytes=self._settings.max_event_bytes)
-        assert not isinstance(decoded, DeadLetter), "a held event was decoded before"
-        return renamed(decoded[0], sid)
+        if record.value.startswith(PLAIN):
+            event = plain_event(record)
+        else:
+            decoded = decode(record, max_bytes=len(record.value))
+            assert not isinstance(decoded, DeadLetter), "a held event was decoded before"
+            event = decoded[0]
+        return event if shortened(identity(event)) == sid else renamed(event, sid)
 
     # --- alerts ---------------------------------------------------------------------------------
 
-    def _format(self, rank: Rank, detection: Detection, now: int) -> RankedAlert:
+    def _format(self, rank: Rank, detection: Detection, now: int, tallies: Tallies) -> RankedAlert:
         """The alert's records; a detection that no alert can be made of is a bug, and counted as one."""
         records: Sequence[AlertRecord] = ()
         try:
             records = self._alerts(detection, now)
         except Exception as error:
             kind = f"alert:{type(error).__name__}"
-            self._detector.tallies["rule_error", detection.rule.rule.rule_id, kind] += 1
+            tallies["rule_error", detection.rule.rule.rule_id, kind] += 1
         last = detection.events[-1]
         timestamp = last.record.timestamp
         return RankedAlert(rank, records, last.time, None if timestamp is None else timestamp * 1_000_000)
@@ -274,6 +290,10 @@ def serve(pipe: Connection, start: WorkerStart) -> None:
                 reply = reply._replace(resident_bytes=_resident_bytes())
             if reply is not None:
                 pipe.send(reply._replace(busy=time.monotonic() - began))
+
+
+def _advance_to(progress: dict[Partition, int], partition: Partition, moment: int) -> None:
+    progress[partition] = max(moment, progress.get(partition, moment))
 
 
 def _resident_bytes() -> int:

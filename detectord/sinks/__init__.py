@@ -20,6 +20,11 @@ class DeliveryError(Exception):
     """The outputs could not be delivered in time; nothing was acknowledged."""
 
 
+class PositionsRefusedError(DeliveryError):
+    """The outputs were delivered, but the positions could not be stored: the partitions may not be ours
+    any more."""
+
+
 class Sink(Protocol):
     """Delivers what a barrier covers."""
 
@@ -27,6 +32,7 @@ class Sink(Protocol):
         """Deliver all outputs, then store `positions` as read.
 
         Raises:
+            PositionsRefusedError: everything was delivered, no position was stored.
             DeliveryError: some output could not be delivered within the deadline; no position
                 was stored (some outputs may have been delivered).
         """

@@ -26,7 +26,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from detectord.alerts import AlertRecord
 from detectord.events.record import DeadLetter, Positions
 from detectord.kafka import EventHook, KafkaSettings, describe, ignore
-from detectord.sinks import DeliveryError, Outputs
+from detectord.sinks import DeliveryError, Outputs, PositionsRefusedError
 
 TICK_SECONDS = 0.2
 
@@ -123,7 +123,7 @@ class KafkaSink:
             try:
                 self._commit_positions(positions)
             except KafkaException as e:
-                raise DeliveryError(f"the positions could not be stored: {e.args[0].str()}") from e
+                raise PositionsRefusedError(f"the positions could not be stored: {e.args[0].str()}") from e
 
     def close(self) -> None:
         """Let go of the connection. Nothing is waiting in it: commits leave nothing behind."""

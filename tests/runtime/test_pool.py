@@ -92,6 +92,21 @@ def test_a_stopped_worker_blocks_nobody(start: Callable[..., ProcessPool]) -> No
     assert Death(0, "hang", "exit code -9") in told
 
 
+def babble(pipe: Connection) -> None:
+    """A worker that says what nobody can read."""
+    pipe.send_bytes(b"not a pickle")
+    pipe.recv()
+
+
+def test_a_worker_that_cannot_be_understood_is_as_good_as_dead() -> None:
+    pool = ProcessPool(1, babble, lambda _: ())
+    told = wait_for(pool, bool)
+    pool.close()
+    assert [(type(each), each.worker) for each in told] == [(Death, 0)]
+    assert isinstance(told[0], Death)
+    assert told[0].reason.startswith("crash")
+
+
 def test_workers_end_when_the_pool_is_closed() -> None:
     pool = ProcessPool(2, echo, lambda _: (1,))
     pids = [pid_of(pool, worker) for worker in range(2)]

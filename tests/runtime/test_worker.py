@@ -245,10 +245,10 @@ def test_an_error_of_ours_costs_one_record_and_says_so(monkeypatch: pytest.Monke
     one = worker()
     whole = one._detector.evaluate
 
-    def failing(given: object) -> object:
+    def failing(given: object, tallies: object) -> object:
         if given.text("host.id") == ("bad",):  # type: ignore[attr-defined]
             raise ZeroDivisionError("oops")
-        return whole(given)  # type: ignore[arg-type]
+        return whole(given, tallies)  # type: ignore[arg-type]
 
     monkeypatch.setattr(one._detector, "evaluate", failing)
     reply = outcome(one, batch(1, event(1, "a", 1, host="bad"), event(2, "a", 1)))
@@ -265,3 +265,98 @@ def test_conditions_given_up_are_counted() -> None:
     one = Worker(rules(), settings, naming_alert, {"event": counting})
     assert outcome(one, batch(1, event(1, "a", 1))).tallies["combinations_capped", "event"] == 3
     assert outcome(one, batch(2, event(1, "a", 1))).tallies["combinations_capped", "event"] == 0
+
+
+def test_a_repeat_long_after_is_a_repeat_while_the_event_is_still_held() -> None:
+    """The memory for sids is bounded, but what waits is never taken twice."""
+    one = worker(partitions=1)
+    both = event(1, "ab", 1, user={"name": "u"})
+    others = [event(10 + n, "a", 2, host=f"h{n}", user={"name": f"u{n}"}) for n in range(4_200)]
+    outcome(one, batch(1, both, *others, both, event(2, "c", 3, user={"name": "u"})))
+    one.handle(Advance(0, 1, 0, END_OF_TIME))
+    answer = covered(one)
+    assert not [name for name in names(answer.alerts) if '"e:a:n1", "e:a:n1"' in name]
+    assert answer.tallies["dropped", "duplicate"] == 1
+
+
+def test_long_keys_and_ids_are_held_short_and_meet_all_the_same() -> None:
+    one = worker()
+    long_host, long_id = "h" * 100_000, "i" * 100_000
+    first = event(1, "a", 1, host=long_host, event={"id": long_id, "category": "process"})
+    outcome(one, batch(1, first, event(2, "b", 2, host=long_host), event(3, "b", 2, host=long_host + "x")))
+    one.handle(Advance(0, 1, 0, at(1.5)))
+    answer = covered(one)
+    assert all(len(change.key) < 2_000 for change in answer.changes)
+    one.handle(Advance(0, None, 0, END_OF_TIME))
+    found = [name for name in names(covered(one, 2).alerts) if name.startswith('["host"')]
+    assert len(found) == 1
+    assert f"e:a:{long_id}" in found[0], "an alert names its events in full"
+
+
+def test_an_event_that_reaches_many_state_partitions_is_trimmed_once() -> None:
+    """Hundreds of hosts in one large event: its bytes are made once and shared."""
+    one = worker()
+    hosts = [f"h{number}" for number in range(300)]
+    document = {**json.loads(event(1, "a", 1)), "host": {"id": hosts}, "message": "x" * 300_000}
+    outcome(one, batch(1, json.dumps(document).encode()))
+    held = [hits.value for hits in one._parked[1]]
+    assert len(held) > 30
+    assert len({id(value) for value in held}) == 1
+
+
+def test_sequences_completed_by_one_event_are_bounded_and_the_rest_counted() -> None:
+    one = worker(partitions=1)
+    users = [f"u{number}" for number in range(300)]
+    makers = [event(n, "ab", n, user={"name": users}) for n in (1, 2)]
+    outcome(one, batch(1, *makers, event(3, "c", 3, user={"name": users})))
+    one.handle(Advance(0, 1, 0, END_OF_TIME))
+    answer = covered(one)
+    assert len([name for name in names(answer.alerts) if name.startswith('["user"')]) == 100
+    assert answer.tallies["key_tuples_capped", "user"] == 200
+
+
+@pytest.mark.parametrize("timestamp", [-(10**15), -1, 10**16])
+def test_a_record_time_outside_all_reason_is_none(timestamp: int) -> None:
+    one = worker()
+    without_time = event(2, "b", 1, **{"@timestamp": None})
+    answer = outcome(one, batch(1, event(1, "a", 1), without_time, timestamp=timestamp))
+    assert not answer.dead_letters
+    assert answer.progress == {("t", 0): at(1)}
+    one.handle(Advance(0, 1, 0, END_OF_TIME))
+    covered(one)
+
+
+def test_a_partition_of_garbage_does_not_hold_event_time_back() -> None:
+    answer = outcome(worker(), batch(1, b"garbage", timestamp=at(7) // 10**6))
+    assert answer.progress == {("t", 0): at(7)}
+
+
+def test_a_number_too_large_for_a_double_decides_ties_and_stops_nothing() -> None:
+    one = worker()
+    huge = event(1, "a", 1, event={"id": "n1", "category": "process", "sequence": 10**400})
+    answer = outcome(one, batch(1, huge, event(2, "b", 2)))
+    assert not answer.dead_letters
+    one.handle(Advance(0, 1, 0, END_OF_TIME))
+    assert HOST_ALERT in names(covered(one).alerts)
+
+
+def test_what_is_counted_of_the_state_leaves_with_the_barrier_that_covers_it() -> None:
+    one = worker()
+    outcome(one, batch(1, event(1, "a", 20)))
+    one.handle(Advance(0, 1, 0, at(30)))
+    outcome(one, batch(2, event(2, "a", 5)))
+    one.handle(Advance(0, 2, 0, at(31)))
+    ahead = outcome(one, batch(3, event(3, "x", 32)))
+    assert not any(tally[0] == "rule_late" for tally in ahead.tallies)
+    assert covered(one).tallies["rule_late", "host"] == 1
+
+
+def test_an_event_out_of_an_envelope_is_held_as_itself() -> None:
+    """Written again because it is large; read again it must not be opened a second time."""
+    inner = json.loads(event(1, "a", 1))
+    inner["message"] = json.dumps({"process": {"name": "decoy"}})
+    hit = {"_id": "x", "_source": {**inner, "pad": "x" * 300_000}}
+    one = worker()
+    outcome(one, batch(1, json.dumps(hit).encode(), event(2, "b", 2)))
+    one.handle(Advance(0, 1, 0, END_OF_TIME))
+    assert HOST_ALERT in names(covered(one).alerts)
