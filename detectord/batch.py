@@ -61,7 +61,14 @@ def match(
 
     Raises:
         QueryError: the query does not parse or uses what is not supported.
+        ValueError: `size` is negative.
+        TypeError: an event is not a mapping.
     """
+    if size is not None and size < 0:
+        raise ValueError(f"size is {size}; it cannot be negative")
+    for index, event in enumerate(events):
+        if not isinstance(event, Mapping):
+            raise TypeError(f"event {index} is a {type(event).__name__}, not a mapping")
     source = Source(query)
     parsed = analyse(source, types=FIELD_TYPES, stream=False)
     errors = [finding for finding in parsed.diagnostics if finding.code.is_error]

@@ -97,7 +97,7 @@ def _alert(rule: Rule, uuid: str, detail: RuleDetail) -> dict[str, Any]:
         "references": rule.references,
         "false_positives": rule.false_positives,
         "indices": rule.index,
-        "threat": rule.threat,
+        "threat": [_whole(entry) for entry in rule.threat],
         "parameters": parameters,
     }
     return standard if detail == "standard" else {**standard, **_full(rule, parameters)}
@@ -138,7 +138,7 @@ def _full(rule: Rule, parameters: Mapping[str, Any]) -> dict[str, Any]:
         "tags": rule.tags,
         "references": rule.references,
         "false_positives": rule.false_positives,
-        "threat": rule.threat,
+        "threat": [_whole(entry) for entry in rule.threat],
         **parameters,
     }
     return {**shown, **own, "parameters": whole}
@@ -158,6 +158,12 @@ def _ecs(rule: Rule, uuid: str) -> dict[str, Any]:
         "reference": rule.references[0] if rule.references else "",
     }
     return {name: plain(value) for name, value in block.items() if value}
+
+
+def _whole(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A threat entry with the lists that a rule file may leave out."""
+    techniques = [{"subtechnique": [], **technique} for technique in _objects(entry.get("technique"))]
+    return {**entry, "technique": techniques}
 
 
 def _threat(entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

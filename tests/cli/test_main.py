@@ -265,3 +265,19 @@ def test_healthcheck(run, alive: bool, code: int) -> None:
     gone = run("healthcheck", "--url", f"{server.url}/healthz")
     assert gone.code == 1
     assert "does not answer" in gone.err
+
+
+def test_healthcheck_finds_the_address_in_the_configuration(run, tmp_path, monkeypatch) -> None:
+    server = HttpServer(("127.0.0.1", 0), Health(lambda _: ("", b""), lambda: True, dict, dict, list))
+    server.start()
+    config = tmp_path / "d.yml"
+    config.write_text(
+        "sources: [{topics: [a]}]\nkafka: {bootstrap_servers: x}\n"
+        f'http: {{listen: "0.0.0.0:{server.address[1]}"}}\n'
+    )
+    try:
+        assert run("healthcheck", "--config", str(config)).code == 0
+        monkeypatch.setenv("DETECTORD_CONFIG", str(config))
+        assert run("healthcheck").code == 0
+    finally:
+        server.close()
