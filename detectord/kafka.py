@@ -111,6 +111,7 @@ class KafkaSettings:
             "queued.max.messages.kbytes": 16_384,
             "check.crcs": True,
             "allow.auto.create.topics": False,
+            "topic.metadata.refresh.interval.ms": 30_000,  # how soon a topic made later is found
             **self.client(),
             **self.consumer_properties,
             "group.id": self.group,

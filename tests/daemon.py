@@ -149,7 +149,7 @@ class Topics:
                 "log_level": 0,
             }
         )
-        self._consumer.subscribe([self._alerts, self._dead_letters])
+        self._is_reading = False
         self.alerts: list[dict[str, Any]] = []
         self.dead_letters: list[tuple[bytes, dict[str, bytes]]] = []
 
@@ -168,7 +168,10 @@ class Topics:
         return count
 
     def read(self) -> None:
-        """Take what has come."""
+        """Take what has come. The topics exist by now: who subscribes before may learn of them late."""
+        if not self._is_reading:
+            self._consumer.subscribe([self._alerts, self._dead_letters])
+            self._is_reading = True
         for message in self._consumer.consume(500, 0.2):
             if message.error() is None and message.topic() == self._alerts:
                 self.alerts.append(json.loads(message.value()))

@@ -218,6 +218,8 @@ class StateConfig(Section, frozen=True):
     """Most memory for partials; beyond it the oldest are given up, counted."""
     max_event_bytes: Size = Size(256 << 10)
     """A longer event is trimmed before a sequence keeps it."""
+    max_span: Duration = Duration.parse("12h")
+    """A sequence with a longer maxspan is matched with this one, and a warning says so."""
     partitions: Annotated[int, Meta(ge=1, le=4096)] = 64
     """State partitions. Fixed for the life of a deployment."""
 

@@ -42,6 +42,7 @@ AT_ONCE: Order = (0, (0, "", 0), "", 0)
 class EngineSettings:
     """What the engine must know of the configuration. Times are nanoseconds, sizes bytes.
 
+    `max_span` bounds the span of every sequence, None: as the rules say.
     `max_bytes` bounds the state of this worker, None: unbounded (finite input). `grace` is how long a
     partial is kept after its span in order-of-arrival mode, where events may come out of order.
     """
@@ -50,6 +51,7 @@ class EngineSettings:
     by_arrival: bool = False
     max_future: int = 300 * 1_000_000_000
     max_key_tuples: int = 1_000
+    max_span: int | None = None
     max_bytes: int | None = None
     remember: int = 600 * 1_000_000_000
     grace: int = 300 * 1_000_000_000

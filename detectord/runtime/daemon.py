@@ -26,7 +26,7 @@ import confluent_kafka
 
 from detectord import __version__, log, metrics
 from detectord.alerts.settings import AlertSettings
-from detectord.config import Config, masked, require_supported
+from detectord.config import Config, Duration, masked, require_supported
 from detectord.engine.detector import EngineSettings
 from detectord.engine.watermark import EventTimeWatermark
 from detectord.eql import ast
@@ -77,6 +77,7 @@ def run(config: Config) -> int:
     paths = [Path(path) for path in config.rules.paths]
     loaded = load(paths, maturity=config.rules.maturity, types=FIELD_TYPES)
     _report_rules(loaded)
+    _report_long_spans(loaded, config.state.max_span)
     if len(loaded.rules) < config.rules.min_loaded:
         LOG.error(
             "rules.too_few",
@@ -189,6 +190,7 @@ class Daemon:
             by_arrival=not config.time.allowed_lateness,
             max_future=config.time.max_future,
             max_key_tuples=config.engine.max_key_tuples,
+            max_span=config.state.max_span,
             max_bytes=config.state.max_bytes // config.workers,
             topic_indices=tuple(indices.items()),
         )
@@ -425,3 +427,15 @@ def _report_rules(loaded: Loaded) -> None:
             next="`detectord check` shows the place and all findings",
         )
     LOG.info("rules.loaded", count=len(loaded.rules), refused=len(loaded.refused))
+
+
+def _report_long_spans(loaded: Loaded, max_span: Duration) -> None:
+    for rule in loaded.rules:
+        body = rule.query.body
+        if isinstance(body, ast.Sequence) and (body.maxspan or rule.look_back) > max_span:
+            LOG.warning(
+                "rule.span_capped",
+                rule=rule.rule_id,
+                span=str(max_span),
+                next="longer sequences are missed; raise state.max_span",
+            )

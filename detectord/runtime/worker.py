@@ -11,6 +11,7 @@ Rule 2: a record cannot stop a worker: what is no event is a dead letter, what r
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import resource
 import signal
 import time
@@ -27,7 +28,7 @@ from detectord.alerts import AlertFormat, AlertRecord
 from detectord.alerts.formats import FORMATS
 from detectord.alerts.settings import AlertSettings
 from detectord.compiler import compile_rule
-from detectord.compiler.compiled import RuleSet
+from detectord.compiler.compiled import CompiledRule, RuleSet
 from detectord.compiler.emit import Overflow
 from detectord.engine.detection import Detection
 from detectord.engine.detector import Detector, EngineSettings, Rank
@@ -277,7 +278,8 @@ def serve(pipe: Connection, start: WorkerStart) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     overflows = {rule.rule_id: Overflow() for rule in start.rules}
-    rules = RuleSet.of([compile_rule(rule, overflow=overflows[rule.rule_id]) for rule in start.rules])
+    compiled = [compile_rule(rule, overflow=overflows[rule.rule_id]) for rule in start.rules]
+    rules = RuleSet.of([_capped(rule, start.settings.engine.max_span) for rule in compiled])
     worker = Worker(rules, start.settings, FORMATS[start.alert_format](start.alert_settings), overflows)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
@@ -290,6 +292,13 @@ def serve(pipe: Connection, start: WorkerStart) -> None:
                 reply = reply._replace(resident_bytes=_resident_bytes())
             if reply is not None:
                 pipe.send(reply._replace(busy=time.monotonic() - began))
+
+
+def _capped(rule: CompiledRule, max_span: int | None) -> CompiledRule:
+    """The rule with no longer a span than state may keep."""
+    if max_span is None or rule.maxspan is None or rule.maxspan <= max_span:
+        return rule
+    return dataclasses.replace(rule, maxspan=max_span)
 
 
 def _advance_to(progress: dict[Partition, int], partition: Partition, moment: int) -> None:

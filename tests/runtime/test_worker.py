@@ -12,7 +12,7 @@ from detectord.compiler import Overflow
 from detectord.engine.detector import EngineSettings
 from detectord.engine.watermark import END_OF_TIME
 from detectord.runtime.protocol import Advance, Barrier, Batch, Chunk, Covered, Outcome, Restore, Stop
-from detectord.runtime.worker import Worker, WorkerSettings
+from detectord.runtime.worker import Worker, WorkerSettings, _capped
 
 BASE = 1_760_000_000
 
@@ -360,3 +360,11 @@ def test_an_event_out_of_an_envelope_is_held_as_itself() -> None:
     outcome(one, batch(1, json.dumps(hit).encode(), event(2, "b", 2)))
     one.handle(Advance(0, 1, 0, END_OF_TIME))
     assert HOST_ALERT in names(covered(one).alerts)
+
+
+def test_a_span_longer_than_state_may_keep_is_capped() -> None:
+    rule = next(rule for rule in rules().rules if rule.rule.rule_id == "host")
+    assert rule.maxspan == 10 * 10**9
+    assert _capped(rule, 4 * 10**9).maxspan == 4 * 10**9
+    assert _capped(rule, 10 * 10**9) is rule
+    assert _capped(rule, None) is rule
