@@ -27,8 +27,9 @@ from detectord.eql.source import Source
 from detectord.events.identity import sid
 from detectord.rules.rule import Rule
 from detectord.runtime.protocol import Death, Message, Reply
+from detectord.runtime.seams import Commit
 from detectord.runtime.sharding import Router
-from detectord.runtime.supervisor import Commit, Settings, Supervisor
+from detectord.runtime.supervisor import Settings, Supervisor
 from detectord.runtime.worker import Worker, WorkerSettings
 from detectord.sinks.memory import MemorySink
 from detectord.sources.memory import MemoryLog, MemorySource

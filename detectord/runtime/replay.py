@@ -23,8 +23,9 @@ from detectord.events.record import Partition
 from detectord.rules.load import Loaded, load
 from detectord.runtime.clock import SystemClock
 from detectord.runtime.pool import ProcessPool
+from detectord.runtime.seams import Commit
 from detectord.runtime.sharding import Router
-from detectord.runtime.supervisor import Commit, Settings, Supervisor
+from detectord.runtime.supervisor import Settings, Supervisor
 from detectord.runtime.worker import WorkerSettings, WorkerStart, serve
 from detectord.sinks.ndjson import NdjsonSink
 from detectord.sources.ndjson import NdjsonSource

@@ -15,7 +15,7 @@ from detectord import log, metrics
 from detectord.engine.dispatch import Tallies
 from detectord.events.record import Partition
 from detectord.metrics import Metrics
-from detectord.runtime.supervisor import Commit
+from detectord.runtime.seams import Commit
 
 LOG = log.get(__name__)
 
