@@ -90,3 +90,14 @@ def test_by_arrival_a_finite_input_goes_by_its_records_alone() -> None:
     assert watermark.advanced({A: 100}) == 100
     assert watermark.advanced({B: 50}) == 50
     assert watermark.ticked(BOTH, BOTH, 10**9) == 50
+
+
+def test_who_is_idle_is_seen_anew_after_a_loss() -> None:
+    """What was read may have to be read again: a partition that was at its end is not taken for idle."""
+    watermark = running()
+    watermark.advanced({A: 100, B: 50})
+    watermark.ticked(BOTH, BOTH, 0)
+    assert watermark.ticked(BOTH, BOTH, 29) == 40
+    restored = watermark.snapshot()
+    assert restored.ticked(BOTH, BOTH, 31) == 40
+    assert restored.ticked(BOTH, BOTH, 61) == 120

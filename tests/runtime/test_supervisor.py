@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import pytest
-from simulation import History
+from simulation import BASE, SECOND, History, SimulatedPool, Watcher
 
+from detectord.engine.detector import EngineSettings
+from detectord.engine.watermark import EventTimeWatermark
 from detectord.events.record import Positions
-from detectord.runtime.supervisor import CrashLoopError
+from detectord.runtime.seams import Commit
+from detectord.runtime.sharding import Router
+from detectord.runtime.supervisor import CrashLoopError, Settings, Supervisor
 from detectord.sinks import DeliveryError, PositionsRefusedError
 from detectord.sinks.memory import MemorySink
-from detectord.sources.memory import MemorySource
+from detectord.sources.memory import MemoryLog, MemorySource
 
 
 def refusing(source: MemorySource, rng: random.Random, chance: float) -> MemorySink:
@@ -66,3 +71,69 @@ def test_positions_refused_for_ever_end_the_instance() -> None:
     history = History(3)
     with pytest.raises(CrashLoopError, match="not ours any more"):
         history.run(lambda source: refusing(source, random.Random(0), 1.0))
+
+
+class HandClock:
+    """A clock that stands still unless it is moved."""
+
+    time = 0
+
+    def now(self) -> int:
+        return self.time
+
+    def monotonic(self) -> int:
+        return self.time
+
+
+class Reports(Watcher):
+    """Keeps the watermark and the size of every commit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.commits: list[Commit] = []
+
+    def committed(self, commit: Commit) -> None:
+        self.commits.append(commit)
+
+
+def loop(log: MemoryLog, **settings: int) -> tuple[Supervisor, HandClock, Reports]:
+    """A supervisor over one worker that answers at once."""
+    clock, reports = HandClock(), Reports()
+    source = MemorySource(log)
+    pool = SimulatedPool(1, random.Random(0), EngineSettings())
+    watermark = EventTimeWatermark(SECOND, 30 * SECOND)
+    sink, router = MemorySink(source.commit), Router(1, 64)
+    bounds = Settings(commit_interval=SECOND, **settings)
+    return Supervisor(source, sink, pool, router, watermark, clock, reports, bounds), clock, reports
+
+
+def test_a_loop_that_was_held_up_takes_nobody_for_idle() -> None:
+    """A commit that took half a minute is not half a minute of silence."""
+    log = MemoryLog([("t", 0)])
+    log.append(("t", 0), json.dumps({"@timestamp": BASE // 1_000_000, "event": {"category": "x"}}).encode())
+    supervisor, clock, reports = loop(log)
+    for _ in range(50):
+        clock.time += SECOND // 4
+        supervisor.step()
+    clock.time += 35 * SECOND
+    for _ in range(8):
+        clock.time += SECOND // 4
+        supervisor.step()
+    assert reports.commits[-1].watermark == BASE - SECOND
+    for _ in range(200):
+        clock.time += SECOND // 4
+        supervisor.step()
+    assert supervisor._reached is not None
+    assert supervisor._reached > BASE, "real silence is silence"
+
+
+def test_dead_letters_count_towards_the_bytes_before_a_commit() -> None:
+    log = MemoryLog([("t", 0)])
+    for _ in range(40):
+        log.append(("t", 0), b"x" * 10_000)
+    supervisor, _, reports = loop(log, commit_bytes=50_000, batch_records=2)
+    for _ in range(400):
+        supervisor.step()  # the clock stands still: only bytes make a commit due
+    sizes = [sum(len(d.record.value) for d in commit.outputs.dead_letters) for commit in reports.commits]
+    assert len(sizes) > 1
+    assert max(sizes) < 300_000
