@@ -10,6 +10,7 @@ import click
 
 from detectord.cli.exits import ExitCode, Failure
 from detectord.cli.options import configuration
+from detectord.runtime.http import local_url
 
 
 @click.command()
@@ -38,6 +39,4 @@ def _configured_url(config_path: str | None) -> str:
     """/healthz of the daemon that the configuration describes, as this machine reaches it."""
     if config_path is None and "DETECTORD_CONFIG" not in os.environ:
         return "http://127.0.0.1:9464/healthz"
-    host, port = configuration(config_path, {}).http.address
-    near = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - a look-up, nothing is bound
-    return f"http://{near.get(host, f'[{host}]' if ':' in host else host)}:{port}/healthz"
+    return local_url(*configuration(config_path, {}).http.address) + "/healthz"

@@ -227,7 +227,7 @@ def _read_file(path: str) -> dict[str, Any]:
     try:
         text = _read_text(path)
         # Safe: the loader is yaml.SafeLoader with fewer types.
-        values = tomllib.loads(text) if path.endswith(".toml") else yaml.load(text, Loader=_Yaml)  # noqa: S506
+        values = tomllib.loads(text) if path.endswith(".toml") else yaml.load(text, Loader=_Yaml)  # noqa: S506 - a SafeLoader
     except RecursionError:
         raise ConfigError([Problem("", "is nested too deeply", path)]) from None
     except OSError as error:

@@ -109,6 +109,13 @@ _ENDPOINTS: Final[Mapping[str, Callable[[Health, str], Answer]]] = {
 }
 
 
+def local_url(host: str, port: int) -> str:
+    """Where a server that listens on `host` (empty: everywhere) and `port` is found from its own machine."""
+    everywhere = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - nothing is bound here
+    near = everywhere.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{near}:{port}"
+
+
 class HttpServer:
     """The listener. It accepts from `start` until `close`."""
 
@@ -143,9 +150,7 @@ class HttpServer:
     @property
     def url(self) -> str:
         """Where the endpoints are, as this machine sees it."""
-        host, port = self.address
-        near = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - a look-up, nothing is bound
-        return f"http://{near}:{port}"
+        return local_url(*self.address)
 
     def start(self) -> None:
         """Answer from here on."""

@@ -61,7 +61,7 @@ class FullDisk:
     """A file that takes four bytes of the first write and fails at the second."""
 
     def __init__(self, path: Path) -> None:
-        self._file = open(path, "r+b", buffering=0)  # noqa: SIM115
+        self._file = open(path, "r+b", buffering=0)  # noqa: SIM115 - the sink closes it
         self._file.seek(0, 2)
         self._room = 4
 

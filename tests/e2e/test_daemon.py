@@ -163,6 +163,6 @@ def test_a_restart_goes_on_where_the_last_commit_was(topics: Topics, tmp_path: P
     for round_number in range(2):
         with Daemon(tmp_path, topics) as daemon:
             topics.send([usermod(10 + round_number, now)])
-            wait_until(lambda: len(topics.ids()) == round_number + 1, "the alert")  # noqa: B023
+            wait_until(lambda: len(topics.ids()) == round_number + 1, "the alert")  # noqa: B023 - asked within the round
             assert daemon.stop() == 0
     assert len(topics.ids()) == 2
