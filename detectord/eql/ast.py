@@ -35,10 +35,16 @@ class Literal(Node):
 
 @dataclass(frozen=True, slots=True)
 class Field(Node):
-    """A field by its dotted path, `?` and backquotes taken off: `process.parent.name`."""
+    """A field by its dotted path, `?` and backquotes taken off: `process.parent.name`.
+
+    `scope` says of what: "" the event at hand, else the alias of an earlier step (`event0.file.path` is
+    `file.path` of `event0`) or the variable of an `_arraysearch` (`$v.name` is `name` of `$v`; `$v` alone has
+    the path "").
+    """
 
     path: str
     optional: bool = False
+    scope: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +124,36 @@ class Pattern(Node):
 
 @dataclass(frozen=True, slots=True)
 class Lineage(Node):
-    """`relation of [event]`: parsed so that the diagnostic can name it; not evaluated yet."""
+    """`relation of [event]`; relation is `child`, `descendant` or `event`."""
 
     relation: str
     event: EventQuery
 
 
-Expr = Literal | Field | Call | Comparison | Arithmetic | Negative | Not | And | Or | In | Pattern | Lineage
+@dataclass(frozen=True, slots=True)
+class ArraySearch(Node):
+    """`_arraysearch(array, variable, condition)`; `variable` with its `$`, which `condition` may read."""
+
+    array: Field
+    variable: str
+    condition: Expr
+
+
+Expr = (
+    Literal
+    | Field
+    | Call
+    | Comparison
+    | Arithmetic
+    | Negative
+    | Not
+    | And
+    | Or
+    | In
+    | Pattern
+    | Lineage
+    | ArraySearch
+)
 
 
 def children(expr: Expr) -> tuple[Expr, ...]:
@@ -146,6 +175,8 @@ def children(expr: Expr) -> tuple[Expr, ...]:
             return (value, *patterns)
         case Lineage(event=event):
             return (event.condition,)
+        case ArraySearch(array=array, condition=condition):
+            return (array, condition)
 
 
 # --- statements ------------------------------------------------------------------------------
@@ -161,12 +192,14 @@ class EventQuery(Node):
 
 @dataclass(frozen=True, slots=True)
 class Step(Node):
-    """One bracket of a sequence or sample: `[event] by keys with runs=N`, `![event]` if missing."""
+    """One bracket of a sequence or sample: `[event] by keys with runs=N as alias`, `![event]` if missing."""
 
     event: EventQuery
     keys: tuple[Expr, ...] = ()
     runs: int = 1
     missing: bool = False
+    alias: str = ""
+    alias_span: Span = field(default=_NOWHERE, kw_only=True, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

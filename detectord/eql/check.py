@@ -130,6 +130,8 @@ class _Checker:
         for step in body.steps:
             if step.runs != 1:
                 self.find(Code.RUNS_NOT_SUPPORTED, _runs(step))
+            if step.alias:
+                self.find(Code.ALIAS_NOT_SUPPORTED, step.alias_span)
         if body.until is not None:
             self.find(Code.UNTIL_NOT_SUPPORTED, _bracket(body.until))
 
@@ -140,6 +142,8 @@ class _Checker:
                 self.find(Code.MISSING_STEP_MISPLACED, _bracket(step), place=f"a {kind}")
             if step.runs != 1:
                 self.find(Code.RUNS_MISPLACED, _runs(step), place=f"a {kind}")
+            if step.alias:
+                self.find(Code.ALIAS_MISPLACED, step.alias_span, place=f"a step of a {kind}")
         code = Code.SAMPLE_NOT_SUPPORTED if isinstance(body, ast.Sample) else Code.JOIN_NOT_SUPPORTED
         self.find(code, _word(body, kind))
 

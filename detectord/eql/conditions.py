@@ -40,10 +40,13 @@ _FOREIGN = {
     "matchlite": "use `regex~`, with `.*` at the end of the pattern",
     "arraycontains": "a comparison holds if it holds for any element: `field : value`",
     "arraysearch": "elements of an array cannot be tested one by one",
-    "_arraysearch": "it is not supported yet",
     "arraycount": "elements of an array cannot be counted",
     "safe": "it is not needed: what cannot be computed is null",
 }
+
+
+RELATIONS = ("child", "descendant", "event")
+"""What an event's process can be to one that matched."""
 
 
 class Conditions:
@@ -54,6 +57,7 @@ class Conditions:
         self._report = report
         self._errors = 0
         self._fields: list[ast.Field] = []  # all that were checked, in the order of the text
+        self._variables: dict[str, str] = {}  # the path of the array that each variable in sight is of
 
     def check(self, condition: ast.Expr) -> None:
         """Check a whole condition."""
@@ -65,7 +69,17 @@ class Conditions:
 
     def type_of(self, field: ast.Field) -> Type:
         """The type of a field."""
-        return field_type(self._types.get(field.path))
+        return field_type(self._mapping_type(field))
+
+    def _mapping_type(self, field: ast.Field) -> str | None:
+        """The Elasticsearch type of a field; that of a variable's is found under the path of its array."""
+        return self._types.get(self._whole_path(field))
+
+    def _whole_path(self, field: ast.Field) -> str:
+        """The path of a field in its document, the variable before it written out."""
+        if not field.scope.startswith("$"):
+            return field.path
+        return f"{self._variables.get(field.scope, field.scope)}.{field.path}".rstrip(".")
 
     def _find(self, code: Code, span: Span, hint: str = "", /, **args: object) -> None:
         self._errors += code.is_error
@@ -80,6 +94,10 @@ class Conditions:
                     self._condition(operand)
             case ast.Not(operand):
                 self._condition(operand)
+            case ast.Lineage():
+                self._lineage(expr)
+            case ast.ArraySearch():
+                self._array_search(expr)
             case _:
                 found = self._value(expr)
                 if found not in (Type.BOOLEAN, Type.NULL, Type.ANY):
@@ -91,7 +109,7 @@ class Conditions:
             case ast.Literal(value):
                 return _literal_type(value)
             case ast.Field():
-                self._fields.append(expr)
+                self._field(expr)
                 return self.type_of(expr)
             case ast.Call():
                 return self._call(expr)
@@ -109,10 +127,23 @@ class Conditions:
             case ast.Pattern():
                 self._pattern(expr)
             case ast.Lineage():
-                self._lineage(expr)
+                self._find(Code.NOT_A_VALUE, expr.span, construct=f"`{expr.relation} of`")
+            case ast.ArraySearch():
+                self._find(Code.NOT_A_VALUE, expr.span, construct="`_arraysearch`")
             case ast.And() | ast.Or() | ast.Not():
                 self._condition(expr)
         return Type.BOOLEAN
+
+    def _field(self, field: ast.Field) -> None:
+        self._fields.append(field)
+        if field.scope.startswith("$") and field.scope not in self._variables:
+            close = get_close_matches(field.scope, self._variables, n=1)
+            hint = (
+                f"did you mean `{close[0]}`?"
+                if close
+                else "a variable is named in `_arraysearch(field, $name, …)`"
+            )
+            self._find(Code.UNKNOWN_VARIABLE, field.span, hint, name=field.scope)
 
     def _number(self, place: str, expr: ast.Expr) -> None:
         found = self._value(expr)
@@ -163,7 +194,7 @@ class Conditions:
             value = constants.constant(literal)
             if value is None or value is constants.UNKNOWN or _fits(found, value, blocks=blocks):
                 continue
-            mapping_type = self._types.get(field.path)
+            mapping_type = self._mapping_type(field)
             text = f'"{value}"' if isinstance(value, str) else str(value).lower()
             args = {"field": field.path, "type": mapping_type, "literal": text}
             self._find(Code.NOT_OF_FIELD_TYPE, literal.span, **args)
@@ -230,9 +261,26 @@ class Conditions:
             self._find(Code.ANCHOR_IS_LITERAL, literal.span, hint, anchor=anchor)
 
     def _lineage(self, expr: ast.Lineage) -> None:
-        span = Span(expr.span.start, expr.span.start + len(expr.relation))
-        self._find(Code.LINEAGE_NOT_SUPPORTED, span, relation=expr.relation)
+        if expr.relation not in RELATIONS:
+            span = Span(expr.span.start, expr.span.start + len(expr.relation))
+            hint = "it is `child of`, `descendant of` or `event of`"
+            self._find(Code.UNKNOWN_RELATION, span, hint, relation=expr.relation)
+        else:
+            span = Span(expr.span.start, expr.span.start + len(expr.relation))
+            self._find(Code.LINEAGE_NOT_SUPPORTED, span, relation=expr.relation)
+        variables, self._variables = self._variables, {}  # the inner event is another one
         self._condition(expr.event.condition)
+        self._variables = variables
+
+    def _array_search(self, expr: ast.ArraySearch) -> None:
+        self._field(expr.array)
+        self._find(Code.ARRAYSEARCH_NOT_SUPPORTED, expr.span)
+        if expr.variable in self._variables:
+            self._find(Code.VARIABLE_TWICE, expr.span, "give it another name", name=expr.variable)
+        before = dict(self._variables)
+        self._variables[expr.variable] = self._whole_path(expr.array)
+        self._condition(expr.condition)
+        self._variables = before
 
     # -- functions
 

@@ -76,6 +76,11 @@ class Code(enum.Enum):
     BAD_REGEX = "E113", "bad regular expression: {reason}"
     REGEX_TOO_LONG = "E114", "this regular expression has {actual} characters, at most {limit} are allowed"
 
+    BAD_ARRAYSEARCH = "E115", "`_arraysearch` takes an array, a variable and a condition"
+    UNKNOWN_VARIABLE = "E116", "unknown variable `{name}`"
+    VARIABLE_TWICE = "E117", "the variable `{name}` already stands for another element"
+    NOT_A_VALUE = "E118", "{construct} is a condition, it has no value"
+
     KEYS_AFTER_WITH = "E201", "`by` must stand before `with {word}`"
     BAD_MAXSPAN = "E202", "`{text}` is not a time span"
     BAD_RUNS = "E203", "`runs` must be a whole number from 1 to {limit}"
@@ -92,12 +97,18 @@ class Code(enum.Enum):
     UNTIL_MISPLACED = "E214", "a sample cannot have `until`"
     TOO_MANY_STEPS = "E215", "there are {actual} steps, at most {limit} are allowed"
 
+    ALIAS_MISPLACED = "E220", "`as` cannot name {place}"
+    ALIAS_TWICE = "E221", "two steps are named `{name}`"
+    ALIAS_NOT_READABLE = "E222", "`{name}` cannot be read {place}"
+    UNKNOWN_ALIAS = "E223", "no step is named `{name}`"
+    REPEATED_CLAUSE = "E224", "this step has {what} twice"
+
     PIPE_IN_STREAM = "E301", "the pipe `{name}` is not supported in a stream"
     PIPE_NOT_SUPPORTED = "E302", "the pipe `{name}` is not supported"
     UNKNOWN_PIPE = "E303", "unrecognized pipe `{name}`"
     BAD_PIPE_ARGUMENT = "E304", "the pipe `{name}` takes one whole number, 0 or more"
     JOIN_NOT_SUPPORTED = "E305", "`join` is not supported"
-    LINEAGE_NOT_SUPPORTED = "E306", "`{relation} of` is not supported yet"
+    UNKNOWN_RELATION = "E306", "unknown relationship `{relation} of`"
     ARRAY_INDEX_NOT_SUPPORTED = "E307", "array indexes are not supported"
     METHOD_CALL_NOT_SUPPORTED = "E308", "method calls are not supported"
     DEFINITION_NOT_SUPPORTED = "E309", "`{word}` definitions are not supported"
@@ -107,6 +118,8 @@ class Code(enum.Enum):
     RUNS_NOT_SUPPORTED = "E313", "`with runs` is not supported yet"
     MISSING_STEP_NOT_SUPPORTED = "E314", "a missing step `![…]` is not supported yet"
     SAMPLE_NOT_SUPPORTED = "E315", "`sample` is not supported yet"
+    ARRAYSEARCH_NOT_SUPPORTED = "E316", "`_arraysearch` is not supported yet"
+    LINEAGE_NOT_SUPPORTED = "E317", "`{relation} of` is not supported yet"
 
     WILDCARD_IS_LITERAL = "W101", "`{character}` is an ordinary character behind `{operator}`"
     ANCHOR_IS_LITERAL = "W102", "`{anchor}` is an ordinary character in this regular expression"

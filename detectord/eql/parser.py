@@ -26,6 +26,7 @@ from lark.exceptions import UnexpectedToken
 from lark.lexer import Lexer, PatternStr
 
 from detectord.eql import ast
+from detectord.eql.aliases import resolve_aliases
 from detectord.eql.diagnostics import Code, Diagnostic
 from detectord.eql.scanner import MAX_FINDINGS, MAX_NESTING, Token, scan
 from detectord.eql.source import Source, Span
@@ -126,7 +127,7 @@ class _FrontEnd:
         too_deep = _too_deep(query)
         if too_deep is not None:
             return None, [*found, Diagnostic(Code.TOO_DEEP, too_deep, {"limit": MAX_NESTING})]
-        return query, found
+        return resolve_aliases(query, self.builder.find), found
 
 
 def _too_deep(query: ast.Query) -> Span | None:
@@ -174,9 +175,10 @@ class _Amount(NamedTuple):
 class _With(NamedTuple):
     """`with word = amount`."""
 
-    word: Token
+    name: Token
     amount: _Amount
     span: Span
+    word: str = "with"
 
 
 class _Keys(NamedTuple):
@@ -184,6 +186,15 @@ class _Keys(NamedTuple):
 
     exprs: tuple[ast.Expr, ...]
     span: Span
+    word: str = "by"
+
+
+class _Alias(NamedTuple):
+    """`as name`."""
+
+    name: Token
+    span: Span
+    word: str = "as"
 
 
 class _Header(NamedTuple):
@@ -205,7 +216,8 @@ class _Builder(Transformer[Any, Any]):
         super().__init__()
         self.found: list[Diagnostic] = []
 
-    def _find(self, code: Code, span: Span, hint: str = "", **args: object) -> None:
+    def find(self, code: Code, span: Span, hint: str = "", **args: object) -> None:
+        """Keep a finding."""
         if len(self.found) < MAX_FINDINGS:
             self.found.append(Diagnostic(code, span, args, hint))
 
@@ -222,7 +234,7 @@ class _Builder(Transformer[Any, Any]):
         if len(steps) > 2 and isinstance(steps[-2], Token):
             word, until = steps.pop(-2), steps.pop()
             if kind.text == "sample":
-                self._find(Code.UNTIL_MISPLACED, word.span)
+                self.find(Code.UNTIL_MISPLACED, word.span)
         span = kind.span.to((until or steps[-1]).span)
         maxspan = self._maxspan(kind, header.clause)
         if kind.text == "sequence":
@@ -236,9 +248,25 @@ class _Builder(Transformer[Any, Any]):
 
     def step(self, children: list[Any]) -> ast.Step:
         bracket, event, close, *rest = children
-        keys, clause = self._keys_then_with(rest)
+        self._once_each(rest)
+        named = next((part for part in rest if isinstance(part, _Alias)), None)
+        keys, clause = self._keys_then_with([part for part in rest if part is not named])
         span = bracket.span.to(rest[-1].span if rest else close.span)
-        return ast.Step(event, keys, self._runs(clause), bracket.text == "![", span=span)
+        step = ast.Step(event, keys, self._runs(clause), bracket.text == "![", span=span)
+        return replace(step, alias=named.name.text, alias_span=named.name.span) if named else step
+
+    def _once_each(self, parts: list[Any]) -> None:
+        """A step has one `by`, one `with` and one `as`."""
+        seen: set[type] = set()
+        for part in list(parts):
+            if type(part) in seen:
+                self.find(Code.REPEATED_CLAUSE, part.span, what=f"`{part.word}`")
+                parts.remove(part)
+            seen.add(type(part))
+
+    def alias(self, children: list[Any]) -> _Alias:
+        word, name = children
+        return _Alias(name, word.span.to(name.span))
 
     def _keys_then_with(self, parts: list[Any]) -> tuple[tuple[ast.Expr, ...], _With | None]:
         keys: tuple[ast.Expr, ...] = ()
@@ -248,7 +276,7 @@ class _Builder(Transformer[Any, Any]):
                 clause = part
             else:
                 if clause is not None:
-                    self._find(Code.KEYS_AFTER_WITH, part.span, word=clause.word.text)
+                    self.find(Code.KEYS_AFTER_WITH, part.span, word=clause.name.text)
                 keys += part.exprs
         return keys, clause
 
@@ -268,14 +296,14 @@ class _Builder(Transformer[Any, Any]):
         """The nanoseconds of a header's `with maxspan`."""
         if clause is None:
             return None
-        if clause.word.text == "runs":
-            self._find(Code.RUNS_MISPLACED, clause.span, "it belongs behind a step", place="the header")
+        if clause.name.text == "runs":
+            self.find(Code.RUNS_MISPLACED, clause.span, "it belongs behind a step", place="the header")
             return _STAND_IN_SPAN
-        if clause.word.text != "maxspan":
+        if clause.name.text != "maxspan":
             self._unknown_with(clause, "maxspan")
             return _STAND_IN_SPAN
         if kind.text != "sequence":
-            self._find(Code.MAXSPAN_MISPLACED, clause.span, place=f"a {kind.text}")
+            self.find(Code.MAXSPAN_MISPLACED, clause.span, place=f"a {kind.text}")
             return None
         tokens = clause.amount.tokens
         if [token.type for token in tokens] == ["INT", "IDENT"]:
@@ -283,29 +311,29 @@ class _Builder(Transformer[Any, Any]):
             if isinstance(number, int) and unit and 0 < number * unit <= _MAX_SPAN:
                 return number * unit
         hint = "a whole number above 0 and one of the units ms, s, m, h, d: `with maxspan=5m`"
-        self._find(Code.BAD_MAXSPAN, clause.amount.span, hint, text=clause.amount.text)
+        self.find(Code.BAD_MAXSPAN, clause.amount.span, hint, text=clause.amount.text)
         return _STAND_IN_SPAN
 
     def _runs(self, clause: _With | None) -> int:
         if clause is None:
             return 1
-        if clause.word.text == "maxspan":
+        if clause.name.text == "maxspan":
             hint = "it belongs in the header: `sequence by … with maxspan=…`"
-            self._find(Code.MAXSPAN_MISPLACED, clause.span, hint, place="a step")
+            self.find(Code.MAXSPAN_MISPLACED, clause.span, hint, place="a step")
             return 1
-        if clause.word.text != "runs":
+        if clause.name.text != "runs":
             self._unknown_with(clause, "runs")
             return 1
         tokens = clause.amount.tokens
         count = tokens[0].value
         if len(tokens) == 1 and type(count) is int and 1 <= count <= MAX_RUNS:
             return count
-        self._find(Code.BAD_RUNS, clause.amount.span, limit=MAX_RUNS)
+        self.find(Code.BAD_RUNS, clause.amount.span, limit=MAX_RUNS)
         return 1
 
     def _unknown_with(self, clause: _With, known: str) -> None:
-        self._find(
-            Code.UNKNOWN_WITH, clause.word.span, f"here it can only be `{known}`", word=clause.word.text
+        self.find(
+            Code.UNKNOWN_WITH, clause.name.span, f"here it can only be `{known}`", word=clause.name.text
         )
 
     def event(self, children: list[Any]) -> ast.EventQuery:
@@ -316,9 +344,9 @@ class _Builder(Transformer[Any, Any]):
     def category(self, children: list[Any]) -> Token:
         token: Token = children[0]
         if token.type == "QUOTED":
-            self._find(Code.BACKQUOTED_CATEGORY, token.span, _QUOTE_CATEGORY)
+            self.find(Code.BACKQUOTED_CATEGORY, token.span, _QUOTE_CATEGORY)
         elif token.type not in ("IDENT", "STRING", "ANY"):
-            self._find(Code.KEYWORD_AS_CATEGORY, token.span, _QUOTE_CATEGORY, word=token.text)
+            self.find(Code.KEYWORD_AS_CATEGORY, token.span, _QUOTE_CATEGORY, word=token.text)
         return token
 
     def pipe(self, children: list[Any]) -> ast.Pipe:
@@ -345,9 +373,9 @@ class _Builder(Transformer[Any, Any]):
         left, sign, right, *chained = children
         if chained:
             hint = "join two comparisons with `and`"
-            self._find(Code.CHAINED_COMPARISON, chained[0].span, hint)
+            self.find(Code.CHAINED_COMPARISON, chained[0].span, hint)
         if sign.text == "=":
-            self._find(Code.SINGLE_EQUALS, sign.span, "write `==`")
+            self.find(Code.SINGLE_EQUALS, sign.span, "write `==`")
         op = "==" if sign.text == "=" else sign.text
         return ast.Comparison(op, left, right, span=left.span.to(right.span))
 
@@ -366,7 +394,7 @@ class _Builder(Transformer[Any, Any]):
                 if operand.value is None
                 else f"a {'string' if isinstance(operand.value, str) else 'boolean'}"
             )
-            self._find(
+            self.find(
                 Code.WRONG_TYPE, operand.span, place="what follows `+`", expected="a number", actual=actual
             )
         return operand  # a plus changes nothing, so the tree has no node for it
@@ -374,7 +402,7 @@ class _Builder(Transformer[Any, Any]):
     def membership(self, children: list[Any]) -> ast.In:
         value, operator, items = children[0], children[-2], children[-1]
         if not items.exprs:
-            self._find(Code.EMPTY_LIST, items.span)
+            self.find(Code.EMPTY_LIST, items.span)
         return ast.In(
             value,
             items.exprs,
@@ -390,20 +418,20 @@ class _Builder(Transformer[Any, Any]):
         if len(children) == 3:
             return pattern
         hint = f"write `not` first: `not field {operator.text} …`"
-        self._find(Code.NOT_BEFORE_PATTERN, children[1].span, hint, operator=operator.text)
+        self.find(Code.NOT_BEFORE_PATTERN, children[1].span, hint, operator=operator.text)
         return ast.Not(pattern, span=span)
 
     def _literals(self, operator: Token, right: _Items | ast.Expr) -> tuple[ast.Literal, ...]:
         if isinstance(right, ast.Call) and operator.text == ":":
             hint = f"the value is the first argument: `{right.name}(…)`"
-            self._find(Code.METHOD_CALL_NOT_SUPPORTED, right.span, hint)
+            self.find(Code.METHOD_CALL_NOT_SUPPORTED, right.span, hint)
             return ()
         if isinstance(right, _Items) and not right.exprs:
-            self._find(Code.EMPTY_LIST, right.span)
+            self.find(Code.EMPTY_LIST, right.span)
         exprs = right.exprs if isinstance(right, _Items) else (right,)
         for expr in exprs:
             if not isinstance(expr, ast.Literal):
-                self._find(
+                self.find(
                     Code.PATTERN_NOT_CONSTANT,
                     expr.span,
                     constant_hint(operator.text),
@@ -418,9 +446,11 @@ class _Builder(Transformer[Any, Any]):
         expr: ast.Expr = children[1]
         return replace(expr, span=opening.span.to(closing.span))
 
-    def call(self, children: list[Any]) -> ast.Call:
+    def call(self, children: list[Any]) -> ast.Call | ast.ArraySearch:
         name, items = children
         folded = name.type == "TILDE_IDENT"
+        if name.text.lower() == "_arraysearch":
+            return self._array_search(name, items)
         return ast.Call(
             name.text.rstrip("~"),
             items.exprs,
@@ -429,27 +459,39 @@ class _Builder(Transformer[Any, Any]):
             name_span=name.span,
         )
 
+    def _array_search(self, name: Token, items: _Items) -> ast.ArraySearch:
+        span = name.span.to(items.span)
+        match items.exprs:
+            case (ast.Field() as array, ast.Field(path="", scope=variable), condition) if variable:
+                return ast.ArraySearch(array, variable, condition, span=span)
+        hint = "it is written `_arraysearch(field, $name, condition)`"
+        self.find(Code.BAD_ARRAYSEARCH, name.span, hint)
+        return ast.ArraySearch(ast.Field("_", span=span), "$_", ast.Literal(True, span=span), span=span)
+
     def items(self, children: list[Any]) -> _Items:
         opening, *items, closing = children
         if items and isinstance(items[-1], Token):
-            self._find(Code.TRAILING_COMMA, items[-1].span, "delete it")
+            self.find(Code.TRAILING_COMMA, items[-1].span, "delete it")
         return _Items(self._list(items[::2]), opening.span.to(closing.span))
 
     def _list(self, items: Sequence[ast.Expr]) -> tuple[ast.Expr, ...]:
         if len(items) > MAX_LIST:
-            self._find(Code.LIST_TOO_LONG, items[MAX_LIST].span, actual=len(items), limit=MAX_LIST)
+            self.find(Code.LIST_TOO_LONG, items[MAX_LIST].span, actual=len(items), limit=MAX_LIST)
         return tuple(items)
 
     def field(self, children: list[Any]) -> ast.Field:
         optional = children[0].text == "?"
         segments = children[1:] if optional else children
         span = children[0].span.to(children[-1].span)
+        if segments[0].type == "VARIABLE":
+            path = ".".join(token.value for token in segments[1:] if token.text != ".")
+            return ast.Field(path, scope=segments[0].text, span=span)
         if len(segments) == 1:
             return ast.Field(segments[0].value, optional, span=span)
         for token in segments:
             if token.type == "INDEX":
                 hint = "a test of an array holds if it holds for any of its elements"
-                self._find(Code.ARRAY_INDEX_NOT_SUPPORTED, token.span, hint)
+                self.find(Code.ARRAY_INDEX_NOT_SUPPORTED, token.span, hint)
         names = [token.value for token in segments if token.text != "." and token.type != "INDEX"]
         return ast.Field(".".join(names), optional, span=span)
 

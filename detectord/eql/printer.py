@@ -66,7 +66,8 @@ def _steps(body: ast.Sequence | ast.Sample | ast.Join) -> str:
 
 def _step(step: ast.Step) -> str:
     runs = f" with runs={step.runs}" if step.runs != 1 else ""
-    return f"{'!' if step.missing else ''}[{event_text(step.event)}]{_keys(step.keys)}{runs}"
+    alias = f" as {step.alias}" if step.alias else ""
+    return f"{'!' if step.missing else ''}[{event_text(step.event)}]{_keys(step.keys)}{runs}{alias}"
 
 
 def _keys(keys: tuple[ast.Expr, ...]) -> str:
@@ -126,12 +127,21 @@ def _render_tight(expr: ast.Expr) -> tuple[int, str]:
             return _POSTFIX, f"{_at_least(_PRIMARY, value)} {op} {right}"
         case ast.Call(name, args, insensitive):
             return _PRIMARY, f"{name}{'~' if insensitive else ''}({_list(args)})"
-        case ast.Field(path, optional):
-            return _PRIMARY, f"{'?' if optional else ''}{_path(path)}"
+        case ast.Field():
+            return _PRIMARY, field_text(expr)
+        case ast.ArraySearch(array, variable, condition):
+            return _PRIMARY, f"_arraysearch({field_text(array)}, {variable}, {expression_text(condition)})"
         case ast.Literal(value):
             return _PRIMARY, _literal(value)
         case _:
             raise TypeError(f"not an expression: {expr!r}")
+
+
+def field_text(field: ast.Field) -> str:
+    """A field as it is written, its scope before it."""
+    scope = field.scope
+    path = _path(field.path) if field.path or not scope else ""
+    return f"{'?' if field.optional else ''}{scope}{'.' if scope and path else ''}{path}"
 
 
 def _literal(value: ast.Value) -> str:

@@ -69,6 +69,7 @@ _TOKEN = re.compile(
     r"""(?:[ \t\r\n]++|//[^\r\n]*+)*+
     (?: (?P<IDENT>[A-Za-z_@][A-Za-z0-9_]*+(?!~)|[_@][A-Za-z0-9_]*+)
       | (?P<TILDE_IDENT>[A-Za-z][A-Za-z0-9_]*+~)
+      | (?P<VARIABLE>\$[A-Za-z_][A-Za-z0-9_]*+)
       | (?P<RAW>\"\"\"(?:[^"\r\n]++|"(?!""))*+\"\"\""?+"?+)
       | (?P<STRING>(?!\"\"\")"(?:[^"\\\r\n]++|\\[^\r\n])*+")
       | (?P<SINGLE>'(?:[^'\\\r\n]++|\\[^\r\n])*+')
@@ -80,7 +81,7 @@ _TOKEN = re.compile(
       | (?P<INDEX>\[[ \t\r\n]*+[0-9]++[ \t\r\n]*+\])
       | (?P<COMMENT>/\*)
       | (?P<SIGN>!\[|[=!<>]=|[<>:=+*/%.,()\[\]?|-])
-      | (?P<OTHER>(?:[^A-Za-z0-9_@"'`()\[\]<>=!:+*/%.,?|\- \t\r\n]|!(?![=\[]))++|.)
+      | (?P<OTHER>(?:[^A-Za-z0-9_@$"'`()\[\]<>=!:+*/%.,?|\- \t\r\n]|!(?![=\[]))++|.)
     )?+""",
     re.VERBOSE | re.DOTALL,
 )
@@ -94,7 +95,7 @@ _CHARACTER_HINTS = {
     "&": "write `and`",
     ";": "a query has no end mark",
     "~": "`~` directly follows the name of a function, `in`, `like` or `regex`",
-    "$": "variables are not supported yet",
+    "$": "the name of a variable begins with a letter: `$entry`",
     "\\": "a backslash can stand only in a string",
     "\u00a0": "this is a no-break space; use an ordinary one",
     "\ufeff": "this is an invisible byte order mark; delete it",
@@ -134,7 +135,7 @@ class _Scanner:
                 break
             start, place = found.span(kind)
             piece = found[kind]
-            if kind in ("IDENT", "TILDE_IDENT", "INDEX"):
+            if kind in ("IDENT", "TILDE_IDENT", "VARIABLE", "INDEX"):
                 append(Token(literals.get(piece, kind), piece, start, place, piece))
             elif kind == "SIGN":
                 append(Token(literals[piece], piece, start, place))
@@ -149,7 +150,16 @@ class _Scanner:
             if len(self.tokens) > MAX_TOKENS:
                 self.find(Code.TOO_MANY_TOKENS, start, place, limit=MAX_TOKENS, lost=True)
                 break
+        self.recognise_as()
         return Scan(self.tokens, self.diagnostics, self.lost)
+
+    def recognise_as(self) -> None:
+        """`as` is a name like any other (`as.number`), unless another name follows it."""
+        tokens = self.tokens
+        for place in range(len(tokens) - 1):
+            token = tokens[place]
+            if token.text == "as" and token.type == tokens[place + 1].type == "IDENT":
+                tokens[place] = Token("AS", *token[1:])
 
     def find(
         self, code: Code, start: int, end: int, hint: str = "", lost: bool = False, **args: object

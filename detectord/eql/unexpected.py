@@ -73,10 +73,8 @@ class _Unexpected:
         if before and before.text in _MATCHERS:
             hint = constant_hint(before.text)
             return self._diagnostic(Code.PATTERN_NOT_CONSTANT, hint, operator=before.text)
-        if self._token.text in ("as", "fork") and "[" in self._expected:
-            if self._token.text == "fork":
-                return self._diagnostic(Code.FORK_NOT_SUPPORTED)
-            return self._diagnostic(Code.ALIAS_NOT_SUPPORTED)
+        if self._token.text == "fork" and "[" in self._expected:
+            return self._diagnostic(Code.FORK_NOT_SUPPORTED)
         if self._token.text in _FIELD_LIKE and self._token.type != "IDENT" and "IDENT" in self._expected:
             hint = f"to use it as a field, write it in backquotes: `{self._token.text}`"
             return self._diagnostic(Code.KEYWORD_AS_FIELD, hint, word=self._token.text)

@@ -135,6 +135,8 @@ def test_accepted(condition: str) -> None:
         ("lenght(name) > 1", Code.UNKNOWN_FUNCTION),
         ("safe~(name)", Code.UNKNOWN_FUNCTION),
         ("child of [any where true]", Code.LINEAGE_NOT_SUPPORTED),
+        ("parent of [any where true]", Code.UNKNOWN_RELATION),
+        ("string(child of [any where true]) == name", Code.NOT_A_VALUE),
         ('name == "a*"', Code.WILDCARD_IS_LITERAL),
         ('"a?" != name', Code.WILDCARD_IS_LITERAL),
         ('name not in ("a*", "b*")', Code.WILDCARD_IS_LITERAL),
