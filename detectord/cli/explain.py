@@ -10,8 +10,8 @@ from detectord.cli.exits import ExitCode, Failure
 from detectord.compiler import compile_rule
 from detectord.compiler.compiled import CompiledRule, CompiledStep
 from detectord.config import Duration
+from detectord.rules.keys import MATURITIES
 from detectord.rules.load import read_file
-from detectord.rules.schema import MATURITIES
 
 
 @click.command()

@@ -70,7 +70,7 @@ class Draft:
             ValueError: the query has a form that is not supported yet.
         """
         overflow = Overflow() if overflow is None else overflow
-        return cls(rule, types, _steps(rule.query.body, types), combinations, overflow)
+        return cls(rule, types, _steps(rule.query.body, types, rule.filter), combinations, overflow)
 
     def freeze(self) -> CompiledRule:
         """The result, after the last stage."""
@@ -94,7 +94,7 @@ class Draft:
         rule = self.rule
         keys = tuple(step.keys for step in self.steps)
         fields = (rule.category_field, rule.timestamp_field, rule.tiebreaker_field)
-        return fingerprint((rule.query, keys, maxspan, rule.index, fields))
+        return fingerprint((rule.query, rule.filter, keys, maxspan, rule.index, rule.ignore_index, fields))
 
     def map(self, change: Callable[[StepDraft], StepDraft]) -> Draft:
         """The draft with every step changed."""
@@ -170,17 +170,26 @@ def compile_rule(
 # --- steps -----------------------------------------------------------------------------------
 
 
-def _steps(body: object, types: Mapping[str, str]) -> tuple[StepDraft, ...]:
+def _steps(body: object, types: Mapping[str, str], required: ast.Expr | None) -> tuple[StepDraft, ...]:
     if isinstance(body, ast.EventQuery):
-        return (StepDraft(body, ()),)
+        return (StepDraft(_filtered(body, required), ()),)
     if not isinstance(body, ast.Sequence):
         raise ValueError(f"a {type(body).__name__.lower()} is not supported yet")  # noqa: TRY004  # see compile_rule
     if body.until is not None or any(step.missing or step.runs != 1 for step in body.steps):
         raise ValueError("`until`, missing steps and `runs` are not supported yet")
     return tuple(
-        StepDraft(step.event, tuple(_key(key, types) for key in (*body.keys, *step.keys)))
+        StepDraft(
+            _filtered(step.event, required), tuple(_key(key, types) for key in (*body.keys, *step.keys))
+        )
         for step in body.steps
     )
+
+
+def _filtered(event: ast.EventQuery, required: ast.Expr | None) -> ast.EventQuery:
+    """A step that looks only at events which satisfy the rule's filter."""
+    if required is None:
+        return event
+    return replace(event, condition=ast.And((event.condition, required)))
 
 
 def _key(key: ast.Expr, types: Mapping[str, str]) -> KeyField:

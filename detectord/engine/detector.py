@@ -24,6 +24,7 @@ from detectord.engine.sequences import Partial, new_row, walk
 from detectord.engine.state import Member, StateChange, StatePartition
 from detectord.engine.watermark import END_OF_TIME
 from detectord.events.event import Event
+from detectord.events.index import SourceIndex
 from detectord.events.record import Record
 
 Rank = tuple[int, Order, str, str]
@@ -55,7 +56,7 @@ class EngineSettings:
     max_bytes: int | None = None
     remember: int = 600 * 1_000_000_000
     grace: int = 300 * 1_000_000_000
-    topic_indices: tuple[tuple[str, str], ...] = ()
+    topic_indices: tuple[tuple[str, SourceIndex], ...] = ()
 
 
 class Ranked(NamedTuple):

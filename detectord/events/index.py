@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from detectord.events.event import Event
 
@@ -18,6 +19,19 @@ UNKNOWN_INDEX = "unknown"
 _BEATS = frozenset(["auditbeat", "filebeat", "heartbeat", "metricbeat", "packetbeat", "winlogbeat"])
 _GENERATION = re.compile(r"-[0-9]{4}\.[0-9]{2}\.[0-9]{2}-[0-9]{6}\Z")
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceIndex:
+    """What the operator says of the events of one topic: the index they belong to (see `virtual_index`),
+    and whether those that do not tell theirs are kept from all rules."""
+
+    name: str | None = None
+    force: bool = False
+    drop_unknown: bool = False
+
+
+NOTHING_SAID = SourceIndex()
 
 
 def virtual_index(event: Event, source_index: str | None = None, *, force: bool = False) -> str:

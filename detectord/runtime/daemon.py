@@ -31,11 +31,13 @@ from detectord.engine.detector import EngineSettings
 from detectord.engine.watermark import EventTimeWatermark
 from detectord.eql import ast
 from detectord.events.ecs import FIELD_TYPES
+from detectord.events.index import SourceIndex
 from detectord.kafka import KafkaSettings
 from detectord.metrics import KnownRule, Metrics
 from detectord.rules.load import Loaded, load
 from detectord.runtime.clock import SystemClock
 from detectord.runtime.http import Health, HttpServer
+from detectord.runtime.policy import policy_of
 from detectord.runtime.pool import ProcessPool
 from detectord.runtime.reporter import Reporter
 from detectord.runtime.sharding import Router
@@ -65,7 +67,7 @@ def run(config: Config) -> int:
     """Run until stopped; the exit code.
 
     Raises:
-        ConfigError: the configuration asks for what does not exist yet.
+        ConfigError: the configuration asks for what does not exist yet, or a file it names cannot be used.
     """
     require_supported(config)
     counts = Metrics(per_rule=config.metrics.per_rule)
@@ -74,8 +76,13 @@ def run(config: Config) -> int:
     logging.getLogger("detectord.kafka").setLevel(logging.CRITICAL)
     for sentence in config.not_yet():
         LOG.warning("config.no_effect", reason=sentence)
-    paths = [Path(path) for path in config.rules.paths]
-    loaded = load(paths, maturity=config.rules.maturity, types=FIELD_TYPES)
+    loaded = load(
+        [Path(path) for path in config.rules.paths],
+        maturity=config.rules.maturity,
+        types=FIELD_TYPES,
+        policy=policy_of(config.rules),
+        now=datetime.now(UTC),
+    )
     _report_rules(loaded)
     _report_long_spans(loaded, config.state.max_span)
     if len(loaded.rules) < config.rules.min_loaded:
@@ -184,7 +191,11 @@ class Daemon:
 
     def _worker_start(self, worker: int) -> tuple[WorkerStart]:
         config = self._config
-        indices = {topic: s.index for s in config.sources for topic in s.topics if s.index is not None}
+        indices = {
+            topic: SourceIndex(source.index, source.index_force, source.unknown_index == "drop")
+            for source in config.sources
+            for topic in source.topics
+        }
         engine = EngineSettings(
             partitions=config.state.partitions,
             by_arrival=not config.time.allowed_lateness,
