@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import itertools
 import sys
 import typing
 from collections.abc import Callable, Iterator
@@ -103,7 +104,7 @@ def _meanings(kind: type[Section]) -> dict[str, str]:
     bases = [_definitions()[base.__name__] for base in kind.__mro__ if base.__name__ in _definitions()]
     body = [statement for definition in bases for statement in definition.body]
     found = {}
-    for statement, below in zip(body, body[1:], strict=False):
+    for statement, below in itertools.pairwise(body):
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
             match below:
                 case ast.Expr(value=ast.Constant(value=str(text))):

@@ -61,6 +61,10 @@ def _print(loaded: Loaded, *, verbose: bool) -> None:
             click.echo(f"{refusal.file}: left out: {refusal.reason}")
     for warning in loaded.warnings:
         click.echo(warning.message)
+    if verbose:
+        for rule in loaded.rules:
+            _print_sequence(rule)
+    _print_kinds(loaded)
     reasons = Counter(refusal.reason for refusal in loaded.refused)
     why = ", ".join(f"{number} {reason}" for reason, number in sorted(reasons.items()))
     parts = [f"{len(loaded.rules)} loaded", f"{len(loaded.refused)} refused" + (f" ({why})" if why else "")]
@@ -70,11 +74,7 @@ def _print(loaded: Loaded, *, verbose: bool) -> None:
         parts.append(f"{loaded.skipped} of another maturity")
     if loaded.unselected:
         parts.append(f"{loaded.unselected} not selected")
-    if verbose:
-        for rule in loaded.rules:
-            _print_sequence(rule)
     click.echo(", ".join(parts))
-    _print_kinds(loaded)
 
 
 def _print_sequence(rule: Rule) -> None:

@@ -220,7 +220,7 @@ class RulesConfig(Section, frozen=True):
     """Files with changes to single rules, by rule_id; of two that say the same the later wins."""
     version_lock: str | None = None
     """A file with the versions of rules whose own files have none, as Elastic's `version.lock.json`."""
-    attack_version: str = ""
+    attack_version: str | None = None
     """Where a rule names its threats for several versions of ATT&CK: the version that alerts show."""
     ignore_index: bool = False
     """`true`: every rule sees every event, whatever its index patterns say."""

@@ -60,8 +60,8 @@ class _Plan:
 
 class Dispatcher:
     """Finds the rules and steps an event satisfies. `topic_indices` says which virtual index the events
-    of a topic have that do not tell it themselves, or that are all said to have it. Of sequence rules that match alike
-    (one `match_hash`) only the first is looked at: they share their partials."""
+    of a topic have that do not tell it themselves, or that are all said to have it. Of sequence rules
+    that match alike (one `match_hash`) only the first is looked at: they share their partials."""
 
     def __init__(
         self,

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, cast
 
-from detectord.eql import analyse, ast
+from detectord.eql import Parsed, analyse, ast, parse
 from detectord.eql.diagnostics import Code
 from detectord.eql.source import Source
 from detectord.rules import keys, prefilter
@@ -56,6 +56,9 @@ FieldTypes = Mapping[str, str]
 NO_TYPES: FieldTypes = {}
 MAX_FINDINGS = 50
 """So many findings about one rule are kept; its author needs no more to begin with."""
+
+_UNTYPED = (Code.PATTERN_NOT_STRING, Code.PATTERN_ON_TYPE, Code.MIXED_LIST)
+"""What Elasticsearch refuses because of types, and Elastic Defend does not."""
 
 BANDS: Mapping[str, tuple[int, int]] = {
     "low": (0, 21),
@@ -342,15 +345,27 @@ class _Reader:
         if not isinstance(text, str) or not text:
             return None
         source = self.query_source(text)
-        parsed = analyse(source, types=self.types, stream=True)
+        parsed = self.analysed(source)
         for each in parsed.diagnostics:
             if each.code is Code.NO_MAXSPAN:
                 span = spelled_span(self.look_back())
-                place = source.offsets[each.span.start] if source.offsets else 0
+                offsets = source.offsets or [0]
+                place = offsets[min(each.span.start, len(offsets) - 1)]
                 self.findings.append(finding(RuleCode.IMPLICIT_MAXSPAN, {"span": span}, self.file, place))
             else:
                 self.findings.append(of_query(each, source))
         return parsed.query
+
+    def analysed(self, source: Source) -> Parsed:
+        """The query, parsed and checked. The endpoint's dialect knows no types of fields: there `:` compares
+        whatever it is given."""
+        if not self.document.is_endpoint:
+            return analyse(source, types=self.types, stream=True)
+        parsed = analyse(source, stream=True)
+        left = tuple(each for each in parsed.diagnostics if each.code not in _UNTYPED)
+        if len(left) == len(parsed.diagnostics) or any(each.code.is_error for each in left):
+            return parsed
+        return Parsed(parse(source).query, left)
 
     def query_source(self, text: str) -> Source:
         """The query with the place of each of its characters in the file."""

@@ -21,7 +21,7 @@ def policy_of(rules: RulesConfig) -> Policy:
             min_severity=rules.min_severity,
             overlay=[Path(file) for file in rules.overlay],
             version_lock=Path(rules.version_lock) if rules.version_lock is not None else None,
-            attack_version=rules.attack_version,
+            attack_version=rules.attack_version or "",
             ignore_index=rules.ignore_index,
         )
     except PolicyError as error:

@@ -144,7 +144,17 @@ def test_run_with_a_wrong_configuration_is_78(run) -> None:
 
 def test_run_with_too_few_rules_is_65(run, rules: Path) -> None:
     settings = ["--set", f"rules.paths={rules}", "--set", "rules.min_loaded=3"]
-    assert run("run", "--config", CONFIG, *settings).code == ExitCode.RULES
+    no_files = ["--set", "rules.overlay=", "--set", "rules.version_lock="]
+    assert run("run", "--config", CONFIG, *settings, *no_files).code == ExitCode.RULES
+
+
+def test_run_with_a_bad_overlay_is_78(run, rules: Path) -> None:
+    overlay = rules / "overlay.yml"
+    overlay.write_text("a: {severity: urgent}\n")
+    settings = ["--set", f"rules.overlay={overlay}", "--set", "rules.version_lock="]
+    outcome = run("run", "--config", CONFIG, *settings)
+    assert outcome.code == ExitCode.CONFIG
+    assert "overlay.yml:1:15: error[E411]: `a.severity` must be" in outcome.err
 
 
 # --- rules ---
