@@ -275,7 +275,7 @@ class _Scanner:
             text, self.at = _scan(self.text, place + 1)
         except JSONDecodeError as error:
             self.at = min(error.pos, len(self.text))
-            raise self.wrong(error.msg[:1].lower() + error.msg[1:]) from None
+            raise self.wrong(error.msg.lower().removesuffix(" at")) from None
         if HALF_CHARACTER.search(text):
             raise TextError(RuleCode.NOT_JSON, place, error="a string holds half a character")
         return text

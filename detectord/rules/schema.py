@@ -580,6 +580,8 @@ def _on_one_line(text: str) -> str:
 def kind_of(value: object) -> str:
     """What a value is, in words short enough for one line."""
     match value:
+        case None:
+            return "null"
         case bool():
             return str(value).lower()
         case str():

@@ -232,7 +232,12 @@ def _no_tag(event: yaml.NodeEvent) -> None:
 
 
 def _is_null(event: yaml.ScalarEvent) -> bool:
-    return event.style is None and event.tag is None and _NULL.fullmatch(event.value) is not None
+    return _is_plain(event) and _NULL.fullmatch(event.value) is not None
+
+
+def _is_plain(event: yaml.ScalarEvent) -> bool:
+    """True for a word without quotes or tag, which may stand for something other than a text."""
+    return bool(event.implicit[0]) and event.tag is None
 
 
 def _whole(event: yaml.ScalarEvent) -> str:
@@ -247,7 +252,7 @@ def _scalar(event: yaml.ScalarEvent) -> Any:
     """A text, or what a plain word stands for."""
     _no_tag(event)
     text = _whole(event)
-    if event.style is not None or event.tag is not None:
+    if not _is_plain(event):
         return text
     if _is_null(event):
         return None

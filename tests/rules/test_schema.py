@@ -188,7 +188,7 @@ WRONG = [
     ("maturity", '"prodution"', "E411", '"prodution"'),
     ("filters", "[{}]", "E422", "{}]"),
     ("filters", '"x"', "E411", '"x"'),
-    ("filters", '[{ query.match_all = {} }, { query.fuzzy.a = "b" }]', "E422", '{ query.fuzzy'),
+    ("filters", '[{ query.match_all = {} }, { query.fuzzy.a = "b" }]', "E422", "{ query.fuzzy"),
     ("filters", '[{ meta.type = "combined" }]', "E422", "{ meta.type"),
     ("exceptions_list", '[{ list_id = "b", type = "nonsense" }]', "E411", '"nonsense"'),
     ("exceptions_list", '["b"]', "E411", '"b"]'),
