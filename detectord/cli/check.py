@@ -89,7 +89,7 @@ def _print_sequence(rule: Rule) -> None:
 def _print_kinds(loaded: Loaded) -> None:
     """The rules in numbers."""
     kinds = Counter(kind_of_rule(rule) for rule in loaded.rules)
-    parts = [f"{number} {kind} rules" for kind, number in sorted(kinds.items())]
+    parts = [f"{number} {kind} rule{'s' if number != 1 else ''}" for kind, number in sorted(kinds.items())]
     several = [rule for rule in loaded.rules if kind_of_rule(rule) != "event"]
     for what, number in (
         ("host-bound", sum(routing(rule) == "host" for rule in several)),

@@ -121,7 +121,7 @@ class IndexGate:
     __slots__ = ("_patterns",)
 
     def __init__(self, patterns: Sequence[str]) -> None:
-        self._patterns = [(pattern.startswith("-"), _pieces(pattern)) for pattern in patterns]
+        self._patterns = [(_excludes(pattern), _pieces(pattern)) for pattern in patterns]
 
     def admits(self, index: str) -> bool:
         """True if a rule with these patterns sees the events of `index`."""
@@ -134,9 +134,14 @@ class IndexGate:
         return admitted
 
 
+def _excludes(pattern: str) -> bool:
+    """True for a `-` before the pattern, or between it and the name of its cluster."""
+    return pattern.startswith("-") or pattern.rpartition(":")[2].startswith("-")
+
+
 def _pieces(pattern: str) -> list[str]:
     """A pattern cut at its stars."""
-    return pattern.removeprefix("-").rpartition(":")[2].split("*")
+    return pattern.removeprefix("-").rpartition(":")[2].removeprefix("-").split("*")
 
 
 def _covers(pieces: list[str], name: str) -> bool:

@@ -437,7 +437,13 @@ def _report_rules(loaded: Loaded) -> None:
             error=refusal.message.splitlines()[0],
             next="`detectord check` shows the place and all findings",
         )
-    LOG.info("rules.loaded", count=len(loaded.rules), refused=len(loaded.refused))
+    LOG.info(
+        "rules.loaded",
+        count=len(loaded.rules),
+        refused=len(loaded.refused),
+        warnings=len(loaded.warnings),
+        unselected=loaded.unselected,
+    )
 
 
 def _report_long_spans(loaded: Loaded, max_span: Duration) -> None:
