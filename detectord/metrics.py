@@ -199,7 +199,11 @@ STATE_REMOVED = _counter(
     "detectord_state_removed_total",
     "Partial sequences that ended. `capacity` may be a missed detection.",
     "rule_id",
-    reason=("expired", "completed", "until", "capacity", "reload"),
+    reason=("expired", "completed", "until", "ruled_out", "capacity", "reload"),
+)
+LINEAGE_FORGOTTEN = _counter(
+    "detectord_lineage_forgotten_total",
+    "Processes forgotten to keep the bounds; `child of` and its like may miss a detection.",
 )
 
 ALERTS = _counter(
@@ -259,6 +263,7 @@ TALLIES: Final[Mapping[str, Metric]] = {
     "key_tuples_capped": RULE_KEY_TUPLES_CAPPED,
     "combinations_capped": RULE_COMBINATIONS_CAPPED,
     "state_removed": STATE_REMOVED,
+    "lineage_forgotten": LINEAGE_FORGOTTEN,
     "worker_events": WORKER_EVENTS,
     "hits": HITS,
 }

@@ -38,6 +38,7 @@ PLAIN_TALLIES = [
     (("key_tuples_capped", "r-seq"), 12),
     (("combinations_capped", "r-seq"), 3),
     (("state_removed", "r-seq", "capacity"), 13),
+    (("lineage_forgotten",), 14),
     (("worker_events", "1"), 14),
     (("hits", "worker"), 15),
 ]
