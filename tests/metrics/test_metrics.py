@@ -17,9 +17,9 @@ from detectord.metrics import DECLARED, TALLIES, KnownRule, Metrics
 HERE = Path(__file__).parent
 DEPLOY = HERE.parents[1] / "deploy"
 RULES = [
-    KnownRule("r-seq", "Sequence", "high", "sequence", 3, 2),
-    KnownRule("r-event", "Event", "low", "event", 1, 1),
-    KnownRule("r-off", "Off", "low", "event", 1, 1, enabled=False),
+    KnownRule("r-seq", "Sequence", "high", "sequence", 3, ("0", "1")),
+    KnownRule("r-event", "Event", "low", "event", 1),
+    KnownRule("r-off", "Off", "low", "event", 1, enabled=False),
 ]
 PLAIN_TALLIES = [
     (("decoded", "ecs.endpoint"), 90),
