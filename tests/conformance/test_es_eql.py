@@ -106,6 +106,8 @@ def _differs(case: Case, engine: str) -> str:
         "event_category_field": options["event_category_field"],
         "size": options["size"],
     }
+    if options["max_samples_per_key"] is not None:
+        arguments["max_samples_per_key"] = options["max_samples_per_key"]
     results: Results
     if engine == "oracle":
         results = oracle(case.query, events, types=mapping.types, **arguments)
