@@ -739,7 +739,7 @@ def _types(types: Mapping[str, str]) -> Mapping[str, str]:
     return {**_default_types(), **types} if types else _default_types()
 
 
-class _Place(NamedTuple):
+class Place(NamedTuple):
     """Where an event stands in the total order."""
 
     ns: float
@@ -763,7 +763,7 @@ class _Data:
         self.types = types
         self.category_field = ast.Field(category_field)
         self.places = [
-            _Place(self._ns(event, timestamp_field), self._tiebreaker(event, tiebreaker_field), index)
+            Place(self._ns(event, timestamp_field), self._tiebreaker(event, tiebreaker_field), index)
             for index, event in enumerate(events)
         ]
         self.ancestry = _Ancestry()
@@ -821,7 +821,8 @@ def _key_rank(value: Any) -> tuple[int, Any]:
     return (1 + kinds.index(json_kind(value)), value)
 
 
-def _rank(key: tuple[Any, ...]) -> tuple[Any, ...]:
+def rank(key: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Where a join key stands among others; equal for equal keys only."""
     return tuple(_key_rank(value) for value in key)
 
 
@@ -1020,14 +1021,14 @@ class _SequenceSearch:
                 if not reads and not self.data.accepts(step.event, index):
                     continue
                 for key in self.keys(step, index):
-                    slots = machines.setdefault(_rank(key), {})
+                    slots = machines.setdefault(rank(key), {})
                     if not reads or self._fits(step, slots.get(step_number - 1), index):
                         self._advance(step_number, key, index, slots, completed)
             until = self.body.until
             if until is not None and self.data.accepts(until.event, index):
                 for key in self.keys(until, index):
-                    machines.pop(_rank(key), None)
-        completed.sort(key=lambda done: (self.data.places[done.taken[-1]], _rank(done.key)))
+                    machines.pop(rank(key), None)
+        completed.sort(key=lambda done: (self.data.places[done.taken[-1]], rank(done.key)))
         return [
             Match(self._with_placeholders(done.taken), tuple(map(_shown, done.key)))
             for done in completed
@@ -1102,9 +1103,9 @@ class _SequenceSearch:
         if id(step) not in self.found:
             accepted = [index for index in self.order if self.data.accepts(step.event, index)]
             self.found[id(step)] = [
-                (self.ns(index), {_rank(k) for k in self.keys(step, index)}) for index in accepted
+                (self.ns(index), {rank(k) for k in self.keys(step, index)}) for index in accepted
             ]
-        return [ns for ns, keys in self.found[id(step)] if _rank(key) in keys]
+        return [ns for ns, keys in self.found[id(step)] if rank(key) in keys]
 
 
 def _reads_names(step: ast.Step) -> bool:
@@ -1133,15 +1134,15 @@ def _samples(body: ast.Sample, data: _Data, per_key: int) -> list[Match]:
         for index in data.ordered(timed=False):
             if data.accepts(step.event, index):
                 for key in data.key_tuples((*body.keys, *step.keys), index):
-                    own.setdefault(_rank(key), []).append(index)
-                    keys.setdefault(_rank(key), key)
+                    own.setdefault(rank(key), []).append(index)
+                    keys.setdefault(rank(key), key)
         hits.append(own)
     width = len(body.steps) + per_key - 1
     results = []
-    for rank in sorted(rank for rank in keys if all(rank in own for own in hits)):
-        combinations = itertools.product(*(own[rank][:width] for own in hits))
+    for place in sorted(place for place in keys if all(place in own for own in hits)):
+        combinations = itertools.product(*(own[place][:width] for own in hits))
         distinct = (chosen for chosen in combinations if len(set(chosen)) == len(chosen))
-        shown = tuple(value.ns // 10**6 if isinstance(value, Instant) else value for value in keys[rank])
+        shown = tuple(value.ns // 10**6 if isinstance(value, Instant) else value for value in keys[place])
         results += [Match(chosen, shown) for chosen in itertools.islice(distinct, per_key)]
     return results
 
@@ -1156,6 +1157,14 @@ def matches(
     """Whether one event satisfies `category where condition`. `types`: path → Elasticsearch type name."""
     data = _Data(ast.Query(query), [event], _types(types), "@timestamp", None, category_field)
     return data.accepts(query, 0)
+
+
+def places_of(
+    events: Sequence[dict[str, Any]], timestamp_field: str, tiebreaker_field: str | None
+) -> list[Place]:
+    """The place of each event in the order of a search."""
+    query = ast.Query(ast.EventQuery(None, ast.Literal(True)))
+    return _Data(query, list(events), _types({}), timestamp_field, tiebreaker_field, "event.category").places
 
 
 def run(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from engines import ENGINES, comparable, oracle
+from engines import ENGINES, NotYetError, comparable, oracle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +72,10 @@ def test_names_are_unique() -> None:
 @pytest.mark.parametrize("engine", ALL_ENGINES)
 @pytest.mark.parametrize("case", CASES, ids=attrgetter("name"))
 def test_case(case: Case, engine: str) -> None:
-    found = ALL_ENGINES[engine](case.query, case.events, **case.options)
+    try:
+        found = ALL_ENGINES[engine](case.query, case.events, **case.options)
+    except NotYetError as reason:
+        pytest.xfail(str(reason))
     assert [events for events, _ in found] == case.results
     if case.join_keys is not None:
         wanted = [tuple(None if key == "null" else key for key in keys) for keys in case.join_keys]
