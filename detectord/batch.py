@@ -185,8 +185,7 @@ def _sequences(rule: CompiledRule, ordered: Sequence[tuple[int, Event]]) -> list
     for number, (time, event) in enumerate(ordered):
         processes = _processes(rule, event)
         for identity in processes:
-            if identity.starts:
-                state.lineage.tell(identity)
+            state.lineage.tell(identity)
         hit = RuleHit(rule.match_hash, _satisfied(rule, event), time, (number, (0, "", 0), "", 0))
         state.hold(EventHits(0, str(number), "", 0, number, None, number, b"", (hit,)), hit)
         for sid, due in state.due(None):
