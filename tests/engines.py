@@ -6,7 +6,6 @@ reference; `ENGINES` holds what is compared with it. A new way of running is a l
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ from detectord.eql.source import Source
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ENGINES", "NotYetError", "Results", "comparable", "oracle"]
+__all__ = ["ENGINES", "Results", "comparable", "oracle"]
 
 
 def oracle(query: str, events: list[dict[str, Any]], **options: Any) -> Results:
@@ -35,29 +34,11 @@ def match(query: str, events: list[dict[str, Any]], **options: Any) -> Results:
     return [(found.events, found.join_keys) for found in detectord.match(query, events, **options)]
 
 
-class NotYetError(Exception):
-    """The engine refuses a construct of the language as not supported yet: to be counted, no failure.
-    When no diagnostic says so any more, this goes, with `_awaiting` and the clauses that catch it."""
-
-
-def _awaiting(answer: Callable[..., Results]) -> Callable[..., Results]:
-    def answered(query: str, events: list[dict[str, Any]], **options: Any) -> Results:
-        try:
-            return answer(query, events, **options)
-        except ValueError as refusal:
-            refused = re.search(r"error\[(E[0-9]+)\]: (.*) not supported yet", str(refusal))
-            if refused is None:
-                raise
-            raise NotYetError(f"{refused[1]} {refused[2]} not supported yet") from None
-
-    return answered
-
-
 ENGINES: dict[str, Callable[..., Results]] = {
-    "match": _awaiting(match),
-    "stream": _awaiting(stream),
-    "shuffled": _awaiting(partial(stream, shuffled=True)),
-    "restarted": _awaiting(partial(stream, restarting=True)),
+    "match": match,
+    "stream": stream,
+    "shuffled": partial(stream, shuffled=True),
+    "restarted": partial(stream, restarting=True),
 }
 
 

@@ -1013,11 +1013,20 @@ class _SequenceSearch:
         self.order = data.ordered(timed=True)
         written = [step for step in body.steps for _ in range(step.runs)]
         self.all_steps = written
-        self.found: dict[int, list[tuple[int, set[tuple[Any, ...]]]]] = {}
+        self.taking_part: dict[tuple[int, int], list[tuple[Any, ...]]] = {}
         self.steps = [step for step in written if not step.missing]
 
     def keys(self, step: ast.Step, index: int) -> list[tuple[Any, ...]]:
         return self.data.key_tuples((*self.body.keys, *step.keys), index)
+
+    def parts(self, step: ast.Step, index: int) -> list[tuple[Any, ...]]:
+        """The key tuples with which the event takes part in a step, none if it does not match. Remembered:
+        a step with `runs` is asked as often."""
+        place = (id(step), index)
+        if place not in self.taking_part:
+            accepted = self.data.accepts(step.event, index)
+            self.taking_part[place] = self.keys(step, index) if accepted else []
+        return self.taking_part[place]
 
     def ns(self, index: int) -> int:
         return int(self.data.places[index].ns)
@@ -1029,16 +1038,13 @@ class _SequenceSearch:
             for step_number in range(len(self.steps) - 1, -1, -1):
                 step = self.steps[step_number]
                 reads = _reads_names(step)
-                if not reads and not self.data.accepts(step.event, index):
-                    continue
-                for key in self.keys(step, index):
+                for key in self.keys(step, index) if reads else self.parts(step, index):
                     slots = machines.setdefault(rank(key), {})
                     if not reads or self._fits(step, slots.get(step_number - 1), index):
                         self._advance(step_number, key, index, slots, completed)
             until = self.body.until
-            if until is not None and self.data.accepts(until.event, index):
-                for key in self.keys(until, index):
-                    machines.pop(rank(key), None)
+            for key in self.parts(until, index) if until else ():
+                machines.pop(rank(key), None)
         completed.sort(key=lambda done: (self.data.places[done.taken[-1]], rank(done.key)))
         return [
             Match(self._with_placeholders(done.taken), tuple(map(_shown, done.key)))
@@ -1111,12 +1117,12 @@ class _SequenceSearch:
 
     def _hits(self, step: ast.Step, key: tuple[Any, ...]) -> list[int]:
         """The times of all events that match a missing step with this key."""
-        if id(step) not in self.found:
-            accepted = [index for index in self.order if self.data.accepts(step.event, index)]
-            self.found[id(step)] = [
-                (self.ns(index), {rank(k) for k in self.keys(step, index)}) for index in accepted
-            ]
-        return [ns for ns, keys in self.found[id(step)] if rank(key) in keys]
+        wanted = rank(key)
+        return [
+            self.ns(index)
+            for index in self.order
+            if any(rank(own) == wanted for own in self.parts(step, index))
+        ]
 
 
 def _reads_names(step: ast.Step) -> bool:
