@@ -20,13 +20,26 @@ def kind_of_rule(rule: Rule) -> str:
 
 
 def routing(rule: Rule) -> str:
-    """Where a sequence or sample is put together: `host` if all its steps are joined by host.id, else
-    `global`; empty for an event rule."""
+    """Where the state of a rule is kept: `host` if all steps are joined by host.id or the rule asks for a
+    process's relatives, else `global`; empty for a rule without state."""
     body = rule.query.body
     if isinstance(body, ast.EventQuery):
-        return ""
-    columns = zip(*((*body.keys, *step.keys) for step in body.steps), strict=False)
-    return "host" if any(all(map(_is_host, column)) for column in columns) else "global"
+        return "host" if _asks_for_relatives(body.condition) else ""
+    until = body.until if isinstance(body, ast.Sequence) else None
+    steps = (*body.steps, *([until] if until is not None else []))
+    columns = zip(*((*body.keys, *step.keys) for step in steps), strict=False)
+    by_host = any(all(map(_is_host, column)) for column in columns)
+    return "host" if by_host or any(_asks_for_relatives(step.event.condition) for step in steps) else "global"
+
+
+def _asks_for_relatives(condition: ast.Expr) -> bool:
+    pending = [condition]
+    while pending:
+        expr = pending.pop()
+        if isinstance(expr, ast.Lineage):
+            return True
+        pending += ast.children(expr)
+    return False
 
 
 def _is_host(key: ast.Expr) -> bool:

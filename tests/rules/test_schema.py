@@ -203,14 +203,14 @@ WRONG = [
     ("risk_score_mapping", '[{ field = "a", operator = "is" }]', "E411", '"is"'),
     ("rule_name_override", '"a b"', "E411", '"a b"'),
     ("query", "'process where'", "E011", "'\n"),
-    ("query", "'sample by host.id [a where true] [b where true]'", "E315", "sample"),
+    ("query", "'join by host.id [a where true] [b where true]'", "E305", "join"),
 ]
 REASONS = {
     "E410": "schema_error",
     "E411": "schema_error",
     "E422": "unsupported_filter",
 }
-REASONS |= {"E011": "parse_error", "E315": "unsupported_syntax"}
+REASONS |= {"E011": "parse_error", "E305": "unsupported_syntax"}
 
 
 @pytest.mark.parametrize(
