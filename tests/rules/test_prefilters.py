@@ -7,16 +7,19 @@ from typing import Any
 
 import pytest
 
+from detectord.batch import match_rule
 from detectord.compiler import compile_rule
 from detectord.eql import ast
 from detectord.eql.printer import expression_text
 from detectord.events.ecs import FIELD_TYPES
 from detectord.events.event import Event
 from detectord.events.record import Record
+from detectord.rules.contents import contents
 from detectord.rules.exceptions import ExceptionItemError, ExceptionLists, item_condition
 from detectord.rules.filters import UnsupportedFilterError, condition_of
 from detectord.rules.load import Loaded, load
 from detectord.rules.rule import Rule
+from detectord.rules.schema import Reading
 
 NOW = datetime.datetime(2026, 6, 1, tzinfo=datetime.UTC)
 TYPES = {"source.ip": "ip", "process.pid": "long", "process.name": "keyword", "process.trusted": "boolean"}
@@ -281,8 +284,7 @@ def test_types_of_fields_hold_in_filters_too() -> None:
 
 def test_a_filter_stands_before_every_step_of_a_sequence() -> None:
     text = "sequence by host.id with maxspan=1m [process where true] [file where true]"
-    loaded = load_rules(Path(), query=text, filters=[{"query": {"term": {"a": 1}}}])
-    compiled = compile_rule(loaded)
+    compiled = compile_rule(load_rule(query=text, filters=[{"query": {"term": {"a": 1}}}]))
     for step, category in zip(compiled.steps, ("process", "file"), strict=True):
         for value in (1, 2):
             document = {"event": {"category": category}, "a": value}
@@ -298,14 +300,12 @@ def test_the_filter_is_part_of_what_decides_a_match() -> None:
     assert len(hashes) == 2
 
 
-def load_rules(_: Path, **keys: Any) -> Rule:
-    from detectord.rules.contents import contents
-
+def load_rule(**keys: Any) -> Rule:
+    """The rule with these keys, its exception lists not looked at."""
     (reading,) = contents(json.dumps({**RULE, **keys}).encode(), "r.json", ".json", types={})
-    assert not hasattr(reading, "list_id")
-    found = getattr(reading, "rule", None)
-    assert found is not None
-    return found  # type: ignore[no-any-return]
+    assert isinstance(reading, Reading)
+    assert reading.rule is not None, reading.findings
+    return reading.rule
 
 
 # --- resolving -------------------------------------------------------------------------------
@@ -461,3 +461,92 @@ def test_many_items_are_one_condition_that_compiles(tmp_path: Path) -> None:
 
     assert not matches(a="v7", b="x7")
     assert matches(a="v7", b="x8")
+
+
+# --- before every step, whatever its kind ----------------------------------------------------
+
+Matches = list[tuple[int | None, ...]]
+ONLY_A = [{"query": {"term": {"a": 1}}}]
+
+
+def matched(query: str, events: list[dict[str, Any]], **keys: Any) -> Matches:
+    """The matches of a rule over events of one host, a second apart."""
+    documents = [
+        {"@timestamp": f"2026-01-05T08:00:{second:02d}Z", "host": {"id": "h"}, **event}
+        for second, event in enumerate(events)
+    ]
+    compiled = compile_rule(load_rule(query=query, **keys))
+    return [tuple(match.events) for match in match_rule(compiled, documents)]
+
+
+def said(category: str, a: int, **fields: Any) -> dict[str, Any]:
+    return {"event": {"category": category}, "a": a, **fields}
+
+
+@pytest.mark.parametrize(
+    ("query", "events", "plain", "filtered"),
+    [
+        (
+            "sequence by host.id with maxspan=1m [x where true] [y where true]",
+            [("x", 1), ("y", 2), ("y", 1)],
+            [(0, 1)],
+            [(0, 2)],
+        ),
+        (
+            "sequence by host.id with maxspan=1m [x where true] [y where true] until [z where true]",
+            [("x", 1), ("z", 2), ("y", 1)],
+            [],
+            [(0, 2)],
+        ),
+        (
+            "sequence by host.id with maxspan=1m [x where true] ![z where true] [y where true]",
+            [("x", 1), ("z", 2), ("y", 1)],
+            [],
+            [(0, None, 2)],
+        ),
+        (
+            "sequence by host.id with maxspan=1m [x where true] with runs=2 [y where true]",
+            [("x", 1), ("x", 2), ("x", 1), ("y", 1)],
+            [(1, 2, 3)],
+            [(0, 2, 3)],
+        ),
+        ("sample by host.id [x where true] [y where true]", [("x", 2), ("y", 1)], [(0, 1)], []),
+    ],
+)
+def test_a_filter_stands_before_every_kind_of_step(
+    query: str, events: list[tuple[str, int]], plain: Matches, filtered: Matches
+) -> None:
+    happened = [said(category, a) for category, a in events]
+    assert matched(query, happened) == plain
+    assert matched(query, happened, filters=ONLY_A) == filtered
+
+
+def test_a_filter_stands_before_the_events_that_relatives_are_told_by() -> None:
+    query = 'file where descendant of [process where process.name == "p"]'
+    process = {"name": "p", "entity_id": "1", "pid": 1}
+    for a, found in ((1, [(1,)]), (2, [])):
+        events = [
+            {**said("process", a, process=process), "event": {"category": "process", "type": "start"}},
+            said("file", 1, process={"entity_id": "2", "parent": {"entity_id": "1"}}),
+        ]
+        assert matched(query, events) == [(1,)]
+        assert matched(query, events, filters=ONLY_A) == found
+
+
+def test_a_nested_entry_holds_within_one_object(tmp_path: Path) -> None:
+    entry = {
+        "field": "dll.signers",
+        "type": "nested",
+        "entries": [
+            {"field": "name", "type": "match", "operator": "included", "value": "Harbour"},
+            {"field": "trusted", "type": "match", "operator": "included", "value": "true"},
+        ],
+    }
+    found = only(load([write(tmp_path, a_ndjson=[RULE, {**ITEM, "entries": [entry]}])]))
+    for signers, excluded in (
+        ([{"name": "Harbour", "trusted": True}], True),
+        ([{"name": "Other", "trusted": True}, {"name": "Harbour", "trusted": True}], True),
+        ([{"name": "Harbour", "trusted": False}, {"name": "Other", "trusted": True}], False),
+        ([], False),
+    ):
+        assert passes(found.filter, dll={"signers": signers}) is not excluded
