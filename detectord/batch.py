@@ -8,8 +8,7 @@ events are put in order and walked through once.
 from __future__ import annotations
 
 import dataclasses
-import math
-import re
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -21,11 +20,11 @@ from detectord.engine.sequences import Row, new_row, walk
 from detectord.eql import analyse, ast
 from detectord.eql.diagnostics import render
 from detectord.eql.source import Source
-from detectord.events.ecs import FIELD_TYPES
+from detectord.eql.types import MAPPING_TYPES
 from detectord.events.event import Event
+from detectord.events.fields import FIELD_TYPES, FieldTypes
 from detectord.events.index import IndexGate, virtual_index
 from detectord.events.record import Record
-from detectord.events.time import parse_instant
 from detectord.rules.rule import Rule
 
 MAX_KEY_TUPLES = 1_000
@@ -50,6 +49,8 @@ def match(
     tiebreaker_field: str | None = None,
     event_category_field: str = "event.category",
     size: int | None = None,
+    types: Mapping[str, str] | None = None,
+    max_samples_per_key: int = 1,
 ) -> list[Match]:
     """Evaluate an EQL query over a finite list of events.
 
@@ -57,20 +58,29 @@ def match(
     part in a sequence. A number or a text of digits in the timestamp field is milliseconds since the
     epoch, as in Elasticsearch; any other text is ISO 8601. Results come in Elasticsearch's order:
     events by time, sequences by their last event, then by key. `size` keeps that many of the most
-    recent ones, unless the query says itself what to keep with the pipes `head` and `tail`.
+    recent ones, unless the query says itself what to keep with the pipes `head` and `tail`. A sample is
+    given at most `max_samples_per_key` times for one key.
+
+    `types` are the Elasticsearch types of fields by path, as a mapping has them (`{"process.pid": "long"}`);
+    they lie over the types we know. They stand for the whole mapping where Elasticsearch asks for one: an
+    optional field (`?f`) that neither they nor any event have is the constant null.
 
     Raises:
         QueryError: the query does not parse or uses what is not supported.
-        ValueError: `size` is negative.
+        ValueError: `size` is negative, `max_samples_per_key` is less than 1, or `types` has the name of no
+            Elasticsearch type.
         TypeError: an event is not a mapping.
     """
     if size is not None and size < 0:
         raise ValueError(f"size is {size}; it cannot be negative")
+    if max_samples_per_key < 1:
+        raise ValueError(f"max_samples_per_key is {max_samples_per_key}; it cannot be less than 1")
+    known = FIELD_TYPES if types is None else _over_known_types(types)
     for index, event in enumerate(events):
         if not isinstance(event, Mapping):
             raise TypeError(f"event {index} is a {type(event).__name__}, not a mapping")
     source = Source(query)
-    parsed = analyse(source, types=FIELD_TYPES, stream=False)
+    parsed = analyse(source, types=known, stream=False)
     errors = [finding for finding in parsed.diagnostics if finding.code.is_error]
     if errors or parsed.query is None:
         raise QueryError("\n".join(render(finding, source) for finding in errors))
@@ -78,15 +88,15 @@ def match(
         rule_id="query",
         name="query",
         query_text=query,
-        query=parsed.query,
+        query=parsed.query if types is None else _without_unmapped(parsed.query, types, events),
         category_field=event_category_field,
         timestamp_field=timestamp_field,
         tiebreaker_field=tiebreaker_field or "",
     )
-    compiled = compile_rule(rule)
+    compiled = compile_rule(rule, types=known)
     if isinstance(parsed.query.body, ast.Sequence):
         compiled = dataclasses.replace(compiled, maxspan=parsed.query.body.maxspan)
-    found = _evaluate(compiled, events, lambda e: elasticsearch_instant(e, timestamp_field))
+    found = _evaluate(compiled, events, lambda event: next(iter(event.dates(timestamp_field)), None))
     for pipe in parsed.query.pipes:
         found = _limited(found, pipe)
     if size is None or parsed.query.pipes:
@@ -106,21 +116,39 @@ def match_rule(rule: CompiledRule, events: Sequence[Mapping[str, Any]]) -> list[
     )
 
 
-def elasticsearch_instant(event: Event, path: str) -> int | None:
-    """The time of an event (ns) as Elasticsearch's default date format reads it."""
-    for value in event.values(path):
-        if isinstance(value, bool):
-            continue
-        if isinstance(value, float) and not math.isfinite(value):
-            continue
-        if isinstance(value, (int, float)):
-            return int(value * 1_000_000)
-        text = str(value)
-        if len(text) < 100 and re.fullmatch(r"-?\d+(\.\d+)?", text) and not re.fullmatch(r"\d{4}", text):
-            whole, _, fraction = text.partition(".")
-            return int(whole) * 1_000_000 + int((fraction + "000000")[:6])
-        return parse_instant(text)
-    return None
+def _over_known_types(types: Mapping[str, str]) -> Mapping[str, str]:
+    for path, name in types.items():
+        if name not in MAPPING_TYPES:
+            raise ValueError(f"{name!r}, the type of `{path}`, is no Elasticsearch field type")
+    return FieldTypes(types, FIELD_TYPES)
+
+
+def _without_unmapped(
+    query: ast.Query, types: Mapping[str, str], documents: Sequence[Mapping[str, Any]]
+) -> ast.Query:
+    """The query with null for each optional field in a condition that neither the types nor a document has.
+
+    It stays null in its place, so that `not (?f == "x")` is true; Elasticsearch folds that to null, too.
+    """
+    mapped = FieldTypes(types)
+    events = [Event(dict(document), Record("", 0, 0, None, None, b"", 0), None) for document in documents]
+
+    @functools.cache
+    def is_unmapped(path: str) -> bool:
+        return path not in mapped and not any(event.values(path) for event in events)
+
+    def rewritten(part: Any) -> Any:
+        match part:
+            case ast.Field(path=path, optional=True, scope="") if is_unmapped(path):
+                return ast.Literal(None, span=part.span)
+            case tuple():
+                return tuple(map(rewritten, part))
+            case ast.Node():
+                inner = [name for name in part.__dataclass_fields__ if name not in ("array", "keys")]
+                return dataclasses.replace(part, **{name: rewritten(getattr(part, name)) for name in inner})
+        return part
+
+    return dataclasses.replace(query, body=rewritten(query.body))
 
 
 _Place = tuple[int, Tie, int]

@@ -39,6 +39,7 @@ from detectord.eql.address import parse_block
 from detectord.eql.functions import FUNCTIONS
 from detectord.eql.text import Scalar, fold
 from detectord.eql.types import Type, field_type
+from detectord.eql.version import version_key
 
 _VIEWS: Mapping[Type, View] = {
     Type.ANY: "values",
@@ -46,7 +47,8 @@ _VIEWS: Mapping[Type, View] = {
     Type.NUMBER: "numbers",
     Type.BOOLEAN: "booleans",
     Type.IP: "addresses",
-    Type.DATE: "instants",
+    Type.DATE: "dates",
+    Type.VERSION: "text",
 }
 _CONVERSIONS: Mapping[Type, str] = {
     Type.STRING: "as_text",
@@ -54,9 +56,13 @@ _CONVERSIONS: Mapping[Type, str] = {
     Type.BOOLEAN: "as_boolean",
     Type.IP: "as_address",
     Type.DATE: "as_instant",
+    Type.VERSION: "as_text",
 }
 _TEXT_CONVERSIONS: Mapping[Type, str] = {Type.IP: "text_of_address", Type.DATE: "text_of_instant"}
 
+_TEXTUAL = frozenset((Type.ANY, Type.STRING, Type.VERSION))
+"""What a pattern reads as text. A version is text to all but the operators of order."""
+_ORDER = frozenset(("<", "<=", ">", ">="))
 _FLIPPED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _INSENSITIVE_PATTERNS = frozenset([":", "like~", "regex~"])
 
@@ -83,8 +89,7 @@ class _Lowering:
         self._types = types
 
     def _type(self, path: str) -> Type:
-        found = field_type(self._types.get(path))
-        return Type.STRING if found is Type.VERSION else found
+        return field_type(self._types.get(path))
 
     # --- filter mode ---------------------------------------------------------------------------
 
@@ -145,7 +150,11 @@ class _Lowering:
         kind = self._type(field.path)
         kind = constant.type if kind is Type.ANY else kind
         bound = _constant_as(constant, kind)
-        return FALSE if bound is None else Range(field.path, _VIEWS[kind], op, bound)
+        if bound is None:
+            return FALSE
+        if kind is Type.VERSION:
+            return Range(field.path, "versions", op, version_key(str(bound)))
+        return Range(field.path, _VIEWS[kind], op, bound)
 
     def _membership(self, expr: ast.In) -> Predicate:
         if isinstance(expr.value, ast.Field):
@@ -168,10 +177,7 @@ class _Lowering:
 
     def _pattern(self, expr: ast.Pattern) -> Predicate:
         patterns = [str(pattern.value) for pattern in expr.patterns]
-        if not isinstance(expr.value, ast.Field) or self._type(expr.value.path) not in (
-            Type.ANY,
-            Type.STRING,
-        ):
+        if not isinstance(expr.value, ast.Field) or self._type(expr.value.path) not in _TEXTUAL:
             return self._combination(expr)
         path, insensitive = expr.value.path, expr.op in _INSENSITIVE_PATTERNS
         if expr.op.startswith("regex"):
@@ -184,7 +190,7 @@ class _Lowering:
         texts = [arg.value for arg in rest if isinstance(arg, ast.Literal) and isinstance(arg.value, str)]
         if isinstance(value, ast.Field) and len(texts) == len(rest):
             kind = self._type(value.path)
-            if name == "wildcard" and kind in (Type.ANY, Type.STRING):
+            if name == "wildcard" and kind in _TEXTUAL:
                 return _wildcard_leaves(value.path, texts, insensitive=call.insensitive)
             if name == "cidrmatch" and kind in (Type.ANY, Type.IP) and all(map(_is_block, texts)):
                 return InBlocks(value.path, frozenset(texts))
@@ -353,6 +359,7 @@ class _Members(NamedTuple):
         members = cls({}, set())
         for constant in constants:
             met = _common_type(value, constant)
+            met = Type.STRING if met is Type.VERSION else met  # equal is what is spelt alike
             block = _block(constant) if met is Type.IP else None
             if block is not None:
                 members.blocks.add(block)
@@ -380,12 +387,13 @@ def _common_type(left: _Typed, right: _Typed) -> Type | None:
         return b
     if left.constant != right.constant:
         return b if left.constant else a
-    return next((kind for kind in (Type.IP, Type.DATE) if {a, b} == {kind, Type.STRING}), None)
+    read_from_text = (Type.IP, Type.DATE, Type.VERSION)
+    return next((kind for kind in read_from_text if {a, b} == {kind, Type.STRING}), None)
 
 
 def _convert(builder: Builder, typed: _Typed, kind: Type) -> Operand:
     """The operand as a value of `kind`, null where it is none."""
-    if kind in (typed.type, Type.ANY):
+    if kind in (typed.type, Type.ANY) or {kind, typed.type} == {Type.STRING, Type.VERSION}:
         return typed.operand
     if typed.type in _TEXT_CONVERSIONS:
         return (
@@ -421,6 +429,8 @@ def _compare(builder: Builder, op: str, left: _Typed, right: _Typed, *, insensit
             if block is not None:
                 return _in_block(builder, op, other, block)
     sides = [_convert(builder, side, kind) for side in (left, right)]
+    if kind is Type.VERSION and op in _ORDER:
+        sides = [builder.apply("as_version", side) for side in sides]
     if insensitive:
         sides = [builder.apply("folded", side) for side in sides]
     return builder.apply("comparison", *sides, details=(op,))

@@ -30,7 +30,7 @@ from detectord.config import Config, Duration, masked, require_supported
 from detectord.engine.detector import EngineSettings
 from detectord.engine.watermark import EventTimeWatermark
 from detectord.eql import ast
-from detectord.events.ecs import FIELD_TYPES
+from detectord.events.fields import FIELD_TYPES
 from detectord.kafka import KafkaSettings
 from detectord.metrics import KnownRule, Metrics
 from detectord.rules.load import Loaded, load

@@ -4,7 +4,7 @@ Each case runs through the oracle and through every engine; ids, order and join 
 its file. `waiting.toml` lists by name, under a reason, what an engine does not answer yet: a listed case
 that passes fails here until it is taken off the list, an unlisted one that fails, fails.
 
-The oracle is told the types of the suite's mapping; an engine knows what the JSON values tell.
+Both are told the types of the suite's mapping.
 """
 
 from __future__ import annotations
@@ -105,10 +105,11 @@ def _differs(case: Case, engine: str) -> str:
         "tiebreaker_field": options["tiebreaker"],
         "event_category_field": options["event_category_field"],
         "size": options["size"],
+        "types": mapping.types,
     }
     results: Results
     if engine == "oracle":
-        results = oracle(case.query, events, types=mapping.types, **arguments)
+        results = oracle(case.query, events, **arguments)
     else:
         results = ENGINES[engine](case.query, events, **arguments)
     id_field = options["id_field"]
