@@ -29,6 +29,7 @@ import re
 import string as ascii_letters
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 from detectord.eql import ast
@@ -254,7 +255,7 @@ def date(value: Any) -> Instant | None:
             ns = int(found[2]) * 10**6 + int((found[3] or "").ljust(6, "0")[:6])
             ns = -ns if found[1] else ns
     elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        ns = int(value * 10**6)
+        ns = round(Fraction(value) * 10**6)
     return Instant(ns) if ns is not None and _FIRST_NS <= ns <= _LAST_NS else None
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 from datetime import date
 from functools import lru_cache
-from math import isfinite
 
 SECOND = 1_000_000_000
 MILLISECOND = 1_000_000
@@ -40,8 +39,8 @@ def parse_date(value: object) -> int | None:
         return _milliseconds(value) if instant is None else instant
     if isinstance(value, int):
         return in_range(value * MILLISECOND)
-    if isinstance(value, float) and isfinite(value):
-        return in_range(int(value * MILLISECOND))
+    if isinstance(value, float):
+        return _milliseconds(f"{value:.6f}")
     return None
 
 
