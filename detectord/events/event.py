@@ -128,6 +128,13 @@ class Event:
             found = self._versions[path] = tuple([version_key(text) for text in self.text(path)])
         return found
 
+    def elements(self, path: str) -> Iterator[Event]:
+        """The elements of the array at `path`, each as an event of its own in which it stands at `$`: objects
+        keep together what they hold. Nested arrays flatten, null is no element, one value is an array of
+        one."""
+        for node in _nodes(self.document, path):
+            yield Event({"$": node}, self.record, self.time)
+
     def _view(self, view: View[V], path: str, convert: Callable[[Scalar], V | None]) -> tuple[V, ...]:
         found = view.get(path)
         if found is None:
@@ -165,13 +172,23 @@ _PREFIXED = 16
 
 
 def _scalars(document: dict[str, Any], path: str) -> Iterator[Scalar]:
-    """Every scalar at the path, without recursion: neither paths nor documents have a bound on depth."""
+    """Every scalar at the path."""
+    for node in _nodes(document, path):
+        if not isinstance(node, dict):
+            yield node
+
+
+def _nodes(document: dict[str, Any], path: str) -> Iterator[dict[str, Any] | Scalar]:
+    """Every scalar and every object at the path, without recursion: neither paths nor documents have a bound
+    on depth."""
     pending: list[_Place] = [(document, path)]
     while pending:
         node, rest = pending.pop()
         if isinstance(node, dict):
             if rest is not None:
                 pending.extend(reversed(_children(node, rest)))
+            else:
+                yield node
         elif isinstance(node, (list, tuple)):
             pending.extend([(element, rest) for element in reversed(node)])
         elif rest is None and isinstance(node, (str, int, float)):

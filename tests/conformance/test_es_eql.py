@@ -107,6 +107,8 @@ def _differs(case: Case, engine: str) -> str:
         "size": options["size"],
         "types": mapping.types,
     }
+    if options.get("max_samples_per_key"):
+        arguments["max_samples_per_key"] = options["max_samples_per_key"]
     results: Results
     if engine == "oracle":
         results = oracle(case.query, events, **arguments)
