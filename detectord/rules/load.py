@@ -111,13 +111,15 @@ def load(
     *,
     maturity: Collection[str] = ("production",),
     types: FieldTypes = NO_TYPES,
+    strict_fields: bool = False,
 ) -> Loaded:
     """Load every rule in `paths` whose maturity is one of `maturity` (`deprecated` never is).
 
-    `types` says what is known of fields, path to Elasticsearch mapping type; queries are checked by it.
+    `types` says what is known of fields, path to Elasticsearch mapping type; queries are checked by it, and
+    `strict_fields` refuses a rule that asks for a field it does not have.
     Of two rules with one rule_id the later wins; if their content is the same, that is no finding.
     """
-    loading = _Loading(maturity, types)
+    loading = _Loading(maturity, types, strict_fields)
     for path in paths:
         real = os.path.realpath(path)
         ruleset = os.path.basename(real if os.path.isdir(real) else os.path.dirname(real))
@@ -134,6 +136,7 @@ def read_file(
     *,
     maturity: Collection[str] = ("production",),
     types: FieldTypes = NO_TYPES,
+    strict_fields: bool = False,
     ruleset: str = "",
 ) -> Reading:
     """The one rule of a TOML file; whatever keeps the file from being read is a finding."""
@@ -142,7 +145,9 @@ def read_file(
             data = stream.read(MAX_BYTES + 1)
     except OSError as error:
         return _unread(_shown(file), "", RuleCode.UNREADABLE, error=error.strerror or str(error))
-    return read_bytes(data, _shown(file), maturity=maturity, types=types, ruleset=ruleset)
+    return read_bytes(
+        data, _shown(file), maturity=maturity, types=types, strict_fields=strict_fields, ruleset=ruleset
+    )
 
 
 def read_bytes(
@@ -151,6 +156,7 @@ def read_bytes(
     *,
     maturity: Collection[str] = ("production",),
     types: FieldTypes = NO_TYPES,
+    strict_fields: bool = False,
     ruleset: str = "",
 ) -> Reading:
     """The one rule in the bytes of a TOML file named `file`."""
@@ -168,7 +174,9 @@ def read_bytes(
         return _unread(file, text, RuleCode.TOO_DEEP, error.offset, limit=MAX_DEPTH)
     except ValueError as error:  # tomllib's own error is one; so is an integer with too many digits
         return _not_toml(file, text, str(error))
-    return read(document, places, file, maturity=maturity, types=types, ruleset=ruleset)
+    return read(
+        document, places, file, maturity=maturity, types=types, strict_fields=strict_fields, ruleset=ruleset
+    )
 
 
 def _shown(path: Path) -> str:
@@ -255,6 +263,7 @@ class _Loading:
 
     maturity: Collection[str]
     types: FieldTypes
+    strict_fields: bool
     rules: dict[str, Rule] = field(default_factory=dict)
     refused: list[Refusal] = field(default_factory=list)
     warnings: list[Entry] = field(default_factory=list)
@@ -272,7 +281,14 @@ class _Loading:
         if file.suffix != ".toml":
             self.keep(name, _unread(name, "", RuleCode.UNKNOWN_FORMAT, suffix=file.suffix))
         else:
-            self.keep(name, read_file(file, maturity=self.maturity, types=self.types, ruleset=ruleset))
+            reading = read_file(
+                file,
+                maturity=self.maturity,
+                types=self.types,
+                strict_fields=self.strict_fields,
+                ruleset=ruleset,
+            )
+            self.keep(name, reading)
 
     def keep(self, file: str, reading: Reading) -> None:
         """Put a reading where it belongs: a rule, a refusal, or neither; and its warnings."""
