@@ -6,7 +6,7 @@ pySigma resolves a rule to a tree of conditions, and its EQL backend joins the l
 | Sigma | EQL |
 | --- | --- |
 | a text, with or without wildcards | `:`, without regard to case |
-| a text with a literal `*` or `?`, which no EQL pattern can hold | `in~`; with wildcards, too, `regex~` |
+| a text with a literal `*` or `?`, which no EQL pattern can hold | `regex~` |
 | `cased` | `==`, `like`, `regex` |
 | `re` | `regex`, or `regex~` with the flag `i` (`regex.py`) |
 | a number; a text under a field that is a number, an address, true or false | `==` |
@@ -254,7 +254,7 @@ def _operator(path: str, value: SigmaString) -> tuple[str, str]:
     wild = any(not isinstance(part, str) for part in parts)
     literal = any(isinstance(part, str) and ("*" in part or "?" in part) for part in parts)
     cased = isinstance(value, SigmaCasedString)
-    if literal and wild:
+    if literal:
         text = "".join(
             regex.escape(part) if isinstance(part, str) else _REGEX[_WILDCARDS[part]] for part in parts
         )
@@ -262,15 +262,15 @@ def _operator(path: str, value: SigmaString) -> tuple[str, str]:
     text = "".join(part if isinstance(part, str) else _WILDCARDS[part] for part in parts)
     if cased:
         return ("like" if wild else "in"), text
-    return ("in~" if literal else ":"), text
+    return ":", text
 
 
 def _listed(operator: str, path: str, texts: Sequence[str]) -> ast.Expr:
     literals = tuple(map(ast.Literal, dict.fromkeys(texts)))
     if operator == "in" and len(literals) == 1:
         return ast.Comparison("==", ast.Field(path), literals[0])
-    if operator in ("in", "in~"):
-        return ast.In(ast.Field(path), literals, insensitive=operator == "in~")
+    if operator == "in":
+        return ast.In(ast.Field(path), literals)
     return ast.Pattern(operator, ast.Field(path), literals)
 
 
@@ -327,7 +327,7 @@ def _boolean(path: str, value: SigmaBool) -> ast.Expr:
 
 def _regular(path: str, value: SigmaRegularExpression) -> ast.Expr:
     if value.contains_placeholder():
-        raise RefusedError("placeholder", f"nothing says what stands in `{_shown(value)}`")
+        raise RefusedError("placeholder", f"nothing says what stands in `{_shown(value.regexp)}`")
     if SigmaRegularExpressionFlag.MULTILINE in value.flags:
         raise RefusedError("regex", "the flag `m`")
     try:
@@ -337,7 +337,7 @@ def _regular(path: str, value: SigmaRegularExpression) -> ast.Expr:
             dot_all=SigmaRegularExpressionFlag.DOTALL in value.flags,
         )
     except regex.RegexError as error:
-        raise RefusedError("regex", f"{error}: `{_shown(value)}`") from error
+        raise RefusedError("regex", f"{error}: `{_shown(value.regexp)}`") from error
     operator = "regex~" if found.insensitive else "regex"
     of: ast.Expr = ast.Field(path)
     if field_type(FIELD_TYPES.get(path)) not in (Type.STRING, Type.ANY):

@@ -37,8 +37,9 @@ _IDS = uuid.UUID("6d0f5a0e-9b5a-5c77-8d43-0f3a6a1c2b9e")
 _LONGEST_CONDITION = 2_000
 _DEEPEST_CONDITION = 12
 _DASH = re.compile(r"\B[-/]\b")
-_MOST_DASHES = 4
-"""Each dash of a `windash` value is five, in all combinations."""
+_MOST_COMBINATIONS = 10_000
+"""Each dash of a `windash` value is one of five signs, in all combinations."""
+_PARTS_OF_TIME = frozenset(("minute", "hour", "day", "week", "month", "year"))
 
 
 @dataclass(frozen=True)
@@ -294,7 +295,7 @@ def _checked(query: str) -> tuple[str, ...]:
 
 
 def _guarded(content: Mapping[str, Any]) -> None:
-    """Refuse what pySigma would take very long for."""
+    """Refuse what pySigma would take very long for, or would give another meaning."""
     detection = content.get("detection")
     if not isinstance(detection, dict):
         raise RefusedError("bad_rule", "no detection")
@@ -302,9 +303,27 @@ def _guarded(content: Mapping[str, Any]) -> None:
     for condition in conditions if isinstance(conditions, list) else [conditions]:
         if isinstance(condition, str):
             _guarded_condition(condition)
-    combinations = sum(_combinations(each) for name, each in detection.items() if name != "condition")
-    if combinations > 10_000:
+    combinations = 0
+    for key, values in _items([each for name, each in detection.items() if name != "condition"]):
+        modifiers = key.split("|")[1:]
+        for modifier in modifiers:
+            if modifier in _PARTS_OF_TIME:  # its pipeline for Windows takes the number for a text
+                raise RefusedError("unsupported", f"a part of a time (`{key}`)")
+        if "windash" in modifiers:
+            combinations += sum(5 ** min(len(_DASH.findall(str(value))), 9) for value in values)
+    if combinations > _MOST_COMBINATIONS:
         raise RefusedError("too_large", f"the values of `windash` make {combinations} combinations")
+
+
+def _items(detection: object) -> Iterator[tuple[str, list[object]]]:
+    """The keys with their values in a detection, at any depth."""
+    if isinstance(detection, list):
+        for each in detection:
+            yield from _items(each)
+    elif isinstance(detection, dict):
+        for key, value in detection.items():
+            yield key, value if isinstance(value, list) else [value]
+            yield from _items(value)
 
 
 def _guarded_condition(condition: str) -> None:
@@ -322,18 +341,3 @@ def _guarded_condition(condition: str) -> None:
         raise RefusedError("too_large", f"the condition nests deeper than {_DEEPEST_CONDITION} levels")
     if any(word.count("*") > 2 for word in condition.split()):
         raise RefusedError("bad_rule", "a name in the condition with more than two `*`")
-
-
-def _combinations(detection: object) -> int:
-    """How many values the `windash` modifiers in a detection make."""
-    if isinstance(detection, list):
-        return sum(map(_combinations, detection))
-    if not isinstance(detection, dict):
-        return 0
-    total = 0
-    for key, value in detection.items():
-        values = value if isinstance(value, list) else [value]
-        if "windash" in key.split("|"):
-            total += sum(5 ** min(len(_DASH.findall(each)), 9) for each in values if isinstance(each, str))
-        total += sum(_combinations(each) for each in values)
-    return total
