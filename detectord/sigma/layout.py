@@ -13,6 +13,7 @@ from detectord.eql.printer import expression_text, field_text
 
 WIDTH = 110
 _INDENT = "  "
+_ROOM = 20
 
 
 def flat(expr: ast.Expr) -> ast.Expr:
@@ -53,11 +54,11 @@ def _gathered(operands: Sequence[ast.Expr]) -> list[ast.Expr]:
     return list(gathered.values())
 
 
-def event_query(category: str | None, condition: ast.Expr) -> str:
-    """`category where condition`, laid out."""
+def event_query(category: str | None, condition: ast.Expr, *, width: int = WIDTH) -> str:
+    """`category where condition`, laid out; a leaf that is longer than `width` stays so."""
     head = f"{category or 'any'} where"
-    lines = _lines(condition)
-    if len(lines) == 1 and len(head) + len(lines[0]) < WIDTH:
+    lines = _lines(condition, width)
+    if len(lines) == 1 and len(head) + len(lines[0]) < width:
         return f"{head} {lines[0]}"
     return "\n".join([head, *_indented(lines)])
 
@@ -67,9 +68,8 @@ def sequence(steps: Sequence[tuple[str | None, ast.Expr, Sequence[str]]], maxspa
     lines = [f"sequence with maxspan={maxspan}"]
     for category, condition, keys in steps:
         event = event_query(category, condition).split("\n")
-        end = [event[-1] + "]"] if len(event) == 1 else [*event[1:], "]"]
+        step = [f"[{event[0]}]"] if len(event) == 1 else [f"[{event[0]}", *event[1:], "]"]
         by = f" by {', '.join(field_text(ast.Field(key)) for key in keys)}" if keys else ""
-        step = [f"[{event[0]}", *end] if len(event) > 1 else [f"[{end[0]}"]
         lines += _indented([*step[:-1], step[-1] + by])
     return "\n".join(lines)
 
@@ -78,33 +78,39 @@ def _indented(lines: Sequence[str]) -> list[str]:
     return [_INDENT + line for line in lines]
 
 
-def _lines(expr: ast.Expr) -> list[str]:
-    """The expression, on one line if it is short enough."""
+def _lines(expr: ast.Expr, width: int) -> list[str]:
+    """The expression, on one line if it is short enough with some room for its indentation."""
     text = expression_text(expr)
-    if len(text) <= WIDTH - 20:
+    if len(text) <= width - _ROOM:
         return [text]
     match expr:
         case ast.And(operands):
-            return _joined([_operand(each, (ast.And, ast.Or)) for each in operands], "and")
+            return _joined([_operand(each, width, (ast.And, ast.Or)) for each in operands], "and")
         case ast.Or(operands):
-            return _joined([_operand(each, (ast.Or,), long=(ast.And,)) for each in operands], "or")
+            return _joined([_operand(each, width, (ast.Or,), long=(ast.And,)) for each in operands], "or")
         case ast.Not(operand):
-            return _behind("not ", _operand(operand, (ast.And, ast.Or)))
-        case ast.Pattern(op, value, patterns):
-            return _list(f"{expression_text(value)} {op}", patterns)
-        case ast.In(value, items, insensitive, negated):
-            operator = f"{'not ' if negated else ''}in{'~' if insensitive else ''}"
-            return _list(f"{expression_text(value)} {operator}", items)
+            lines = _operand(operand, width, (ast.And, ast.Or))
+            return [f"not {lines[0]}", *lines[1:]]
+        case ast.Pattern(op, value, patterns) if len(patterns) > 1:
+            texts = [expression_text(pattern) for pattern in patterns]
+            items = [*(f"{text}," for text in texts[:-1]), texts[-1]]
+            return [f"{_operand_text(value)} {op} (", *_indented(items), ")"]
         case _:
             return [text]
 
 
+def _operand_text(value: ast.Expr) -> str:
+    """What stands left of a pattern: a field or a call, else it needs parentheses."""
+    text = expression_text(value)
+    return text if isinstance(value, (ast.Field, ast.Call, ast.Literal, ast.ArraySearch)) else f"({text})"
+
+
 def _operand(
-    expr: ast.Expr, grouped: tuple[type[ast.Expr], ...], long: tuple[type[ast.Expr], ...] = ()
+    expr: ast.Expr, width: int, grouped: tuple[type[ast.Expr], ...], long: tuple[type[ast.Expr], ...] = ()
 ) -> list[str]:
     """An operand's lines, in parentheses if it is of a kind that needs them there, or is `long` and has
     several lines, in which precedence would be hard to see."""
-    lines = _lines(expr)
+    lines = _lines(expr, width)
     if not isinstance(expr, grouped) and (len(lines) == 1 or not isinstance(expr, long)):
         return lines
     return [f"({lines[0]})"] if len(lines) == 1 else ["(", *_indented(lines), ")"]
@@ -115,14 +121,3 @@ def _joined(operands: Sequence[list[str]], word: str) -> list[str]:
     for operand in operands[:-1]:
         lines += [*operand[:-1], f"{operand[-1]} {word}"]
     return [*lines, *operands[-1]]
-
-
-def _behind(prefix: str, lines: list[str]) -> list[str]:
-    return [prefix + lines[0], *lines[1:]]
-
-
-def _list(head: str, items: Sequence[ast.Expr]) -> list[str]:
-    if len(items) == 1:
-        return [f"{head} {expression_text(items[0])}"]
-    texts = [expression_text(item) for item in items]
-    return [f"{head} (", *_indented([f"{text}," for text in texts[:-1]] + [texts[-1]]), ")"]

@@ -1,7 +1,7 @@
 """Sigma rules become rule files that find what the Sigma rule means.
 
-The cases beside this file are Sigma rules with events. Each goes the whole way: YAML, pySigma, TOML, the loader of
-rule files; then its query is asked through `detectord.match`.
+The cases beside this file are Sigma rules with events. Each goes the whole way: YAML, pySigma, TOML, the
+loader of rule files; then its query is asked through `detectord.match`.
 """
 
 from __future__ import annotations
