@@ -143,8 +143,45 @@ def test_query_means_what_the_rule_means(rule: dict[str, Any], given_events: lis
 
 
 PIECES = st.sampled_from(
-    r"""a b . \d \. [ab] [^a] (a|b) (?:^|b) (^|a) ($|b) ^ $ a* b+? a{2} a{1,2} | (a|) \n \x61 (?P<n>a) { " # @ a?
-    [a\-b] \s (a(b|$)) []a] [a-c&] [\w.] ~ <1> / \\""".split()
+    [
+        r"a",
+        r"b",
+        r".",
+        r"\d",
+        r"\.",
+        r"[ab]",
+        r"[^a]",
+        r"(a|b)",
+        r"(?:^|b)",
+        r"(^|a)",
+        r"($|b)",
+        r"^",
+        r"$",
+        r"a*",
+        r"b+?",
+        r"a{2}",
+        r"a{1,2}",
+        r"|",
+        r"(a|)",
+        r"\n",
+        r"\x61",
+        r"(?P<n>a)",
+        r"{",
+        r'"',
+        r"#",
+        r"@",
+        r"a?",
+        r"[a\-b]",
+        r"\s",
+        r"(a(b|$))",
+        r"[]a]",
+        r"[a-c&]",
+        r"[\w.]",
+        r"~",
+        r"<1>",
+        r"/",
+        r"\\",
+    ]
 )
 
 
