@@ -20,7 +20,7 @@ from detectord.sigma.ledger import Ledger, ledger_of
 if TYPE_CHECKING:
     from detectord.sigma.convert import Converted
 
-_EXTRA = ("sigma", "tomlkit", "pyparsing", "yaml")
+_EXTRA = ("sigma", "tomlkit")
 _SHOWN = 20
 
 

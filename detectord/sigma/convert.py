@@ -36,6 +36,7 @@ _IDS = uuid.UUID("6d0f5a0e-9b5a-5c77-8d43-0f3a6a1c2b9e")
 """The namespace of ids made for rules that have none."""
 _LONGEST_CONDITION = 2_000
 _DEEPEST_CONDITION = 12
+_NO_PLACE = re.compile(r" \(while [a-z ]+ rule None\)")
 _DASH = re.compile(r"\B[-/]\b")
 _MOST_COMBINATIONS = 10_000
 """Each dash of a `windash` value is one of five signs, in all combinations."""
@@ -160,12 +161,15 @@ class _Import:
         rule = _parsed(SigmaCorrelationRule, document)
         if rule.type is not SigmaCorrelationType.TEMPORAL_ORDERED:
             raise RefusedError("correlation", f"the type {str(rule.type.name).lower()}")
-        references = [each.reference for each in rule.rules or ()]
-        if not 2 <= len(references) <= 20 or len(set(references)) < len(references):
+        references = [each.reference for each in rule.rules or () if isinstance(each.reference, str)]
+        if (
+            len(references) < len(rule.rules or ())
+            or not 2 <= len(references) <= 20
+            or len(set(references)) < len(references)
+        ):
             raise RefusedError("correlation", "not between 2 and 20 different rules")
-        count = getattr(rule.condition, "count", None)
-        if count not in (None, 1, len(references)):
-            raise RefusedError("correlation", "a condition on how many of the rules match")
+        if document.content["correlation"].get("condition") not in (None, {"gte": len(references)}):
+            raise RefusedError("correlation", "a condition on which or how many of the rules match")
         steps: list[tuple[_Condition, list[str]]] = []
         for reference in references:
             part = self.named.get(reference)
@@ -187,16 +191,18 @@ class _Import:
             tuple(dict.fromkeys(warning for step, _ in steps for warning in step.warnings)),
         )
 
-    def key(self, name: str, part: Document, source: LogSource) -> str:
+    def key(self, name: object, part: Document, source: LogSource) -> str:
         """The path of a grouping field in the events of one rule: the first that the field may be under."""
-        probe = SigmaRule.from_dict(
-            {
-                "title": "key",
-                "logsource": copy.deepcopy(part.content["logsource"]),
-                "detection": {"key": {name: None}, "condition": "key"},
-            }
-        )
-        return self.backend(source).first_path(probe)
+        if not isinstance(name, str) or not name or "|" in name:
+            raise RefusedError("correlation", f"grouping by `{str(name)[:80]}`")
+        probe = {
+            "title": "key",
+            "logsource": copy.deepcopy(part.content["logsource"]),
+            "detection": {"key": {name: None}, "condition": "key"},
+        }
+        backend = self.backend(source)
+        path: str = _of_pysigma(lambda: backend.first_path(SigmaRule.from_dict(probe)))
+        return path
 
     # --- the file ------------------------------------------------------------------------------
 
@@ -231,7 +237,7 @@ class _Import:
         return Converted(document.entry(id=rule_id, file=file, warnings=warnings), text)
 
 
-def _called(name: str, reference: str, rule: SigmaCorrelationRule) -> str:
+def _called(name: str, reference: str, rule: SigmaCorrelationRule) -> object:
     """What a grouping field is called in the rule with this name or id: a correlation may have aliases."""
     alias = rule.aliases.aliases.get(name)
     mapping = alias.mapping if alias is not None else {}
@@ -254,11 +260,12 @@ def _of_pysigma(call: Any) -> Any:
     except NotImplementedError as error:
         raise RefusedError("unsupported", _sentence(error)) from error
     except Exception as error:
-        raise RefusedError("bad_rule", f"{type(error).__name__}: {_sentence(error)}") from error
+        raise RefusedError("bad_rule", f"pySigma fails on it: {_sentence(error)}") from error
 
 
 def _sentence(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+    """What the error says on one line, without the place that pySigma adds and does not know."""
+    return _NO_PLACE.sub("", " ".join(str(error).split()))[:300]
 
 
 def _made_id(content: Mapping[str, Any]) -> str:

@@ -58,7 +58,7 @@ def _either(condition: str, *codes: int) -> str:
     return f"({condition} or ({_sysmon(*codes)}))"
 
 
-_ON_WINDOWS: Final = {
+WINDOWS_CATEGORIES: Final = {
     "process_creation": LogSource(
         "process",
         (_defend("process"), "logs-system.security*", *_SYSMON),
@@ -156,7 +156,7 @@ def _unix(product: str) -> dict[str, LogSource]:
     }
 
 
-_UNIX: Final = {product: _unix(product) for product in ("linux", "macos")}
+UNIX_CATEGORIES: Final = {product: _unix(product) for product in ("linux", "macos")}
 
 _WEB_INDEX: Final = ("filebeat-*", "logs-nginx.access-*", "logs-apache.access-*", "logs-iis.access-*")
 _NETWORK_INDEX: Final = ("packetbeat-*", "filebeat-*", "logs-network_traffic.*")
@@ -222,11 +222,11 @@ def find(product: str, service: str, category: str) -> LogSource | None:
 
 def _found(product: str, service: str, category: str) -> Iterator[LogSource]:
     if product == "windows" and not service:
-        yield from _of_host("windows", _ON_WINDOWS, category)
+        yield from _of_host("windows", WINDOWS_CATEGORIES, category)
     elif product == "windows" and not category:
         yield LogSource(None, _WINDOWS_SERVICES.get(service, _WINDOWS), fields="channel")
-    elif product in _UNIX and not service:
-        yield from _of_host(product, _UNIX[product], category)
+    elif product in UNIX_CATEGORIES and not service:
+        yield from _of_host(product, UNIX_CATEGORIES[product], category)
     for a_product, a_service, a_category, source in _ROWS:
         if a_product in ("", product) and a_service in ("", service) and a_category in ("", category):
             yield source

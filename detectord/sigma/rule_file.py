@@ -89,7 +89,11 @@ def _metadata(rule: SigmaRule | SigmaCorrelationRule, source: str) -> dict[str, 
     status = str(rule.status) if rule.status is not None else "experimental"
     dates = {"creation_date": rule.date, "updated_date": rule.modified or rule.date}
     return {
-        **{key: f"{day:%Y/%m/%d}" for key, day in dates.items() if isinstance(day, datetime.date)},
+        **{
+            key: f"{day.year:04}/{day.month:02}/{day.day:02}"
+            for key, day in dates.items()
+            if isinstance(day, datetime.date)
+        },
         "maturity": MATURITIES[status],
         "comments": f"Converted from the Sigma rule {source}",
     }
