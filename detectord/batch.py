@@ -1,8 +1,8 @@
 """One query over a finite list of events, answered as Elasticsearch's batch search would.
 
-The door for tests and notebooks, and for the tests beside rules. It is the compiled matchers and the
-sequence machine of the engine without what a stream adds: no bytes, no hits on their way, no watermark;
-events are put in order and walked through once.
+The door for tests and notebooks, and for the tests beside rules. It is the compiled matchers, the state and
+the turns of the engine without what a stream adds: no bytes, no hits on their way, no watermark; events are
+put in order and walked through once.
 """
 
 from __future__ import annotations
@@ -10,14 +10,21 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from detectord.compiler import compile_rule
 from detectord.compiler.compiled import CompiledRule, JoinKey, KeyValue
-from detectord.compiler.keys import join_keys
-from detectord.engine.hits import Tie, canonical_key, tie
-from detectord.engine.sequences import Row, new_row, walk
+from detectord.compiler.keys import join_keys, key_values
+from detectord.compiler.stages import HOST
+from detectord.engine.hits import EventHits, RuleHit, StepKeys, Tie, canonical_key, tie
+from detectord.engine.lineage import Identity
+from detectord.engine.samples import choices
+from detectord.engine.state import StatePartition
+from detectord.engine.turn import Complete, Turn, machine_of
 from detectord.eql import analyse, ast
 from detectord.eql.diagnostics import render
 from detectord.eql.source import Source
@@ -29,6 +36,8 @@ from detectord.events.time import parse_instant
 from detectord.rules.rule import Rule
 
 MAX_KEY_TUPLES = 1_000
+_NEVER = 2**70
+"""A time behind every deadline."""
 
 
 class QueryError(ValueError):
@@ -50,6 +59,7 @@ def match(
     tiebreaker_field: str | None = None,
     event_category_field: str = "event.category",
     size: int | None = None,
+    max_samples_per_key: int = 1,
 ) -> list[Match]:
     """Evaluate an EQL query over a finite list of events.
 
@@ -57,7 +67,8 @@ def match(
     part in a sequence. A number or a text of digits in the timestamp field is milliseconds since the
     epoch, as in Elasticsearch; any other text is ISO 8601. Results come in Elasticsearch's order:
     events by time, sequences by their last event, then by key. `size` keeps that many of the most
-    recent ones, unless the query says itself what to keep with the pipes `head` and `tail`.
+    recent ones (of samples: of the first ones by key), unless the query says itself what to keep with the
+    pipes `head` and `tail`. `max_samples_per_key`: so many samples of a query `sample` a key.
 
     Raises:
         QueryError: the query does not parse or uses what is not supported.
@@ -86,11 +97,18 @@ def match(
     compiled = compile_rule(rule)
     if isinstance(parsed.query.body, ast.Sequence):
         compiled = dataclasses.replace(compiled, maxspan=parsed.query.body.maxspan)
-    found = _evaluate(compiled, events, lambda e: elasticsearch_instant(e, timestamp_field))
+    found = _evaluate(
+        compiled,
+        events,
+        lambda e: elasticsearch_instant(e, timestamp_field),
+        max_samples=max_samples_per_key,
+    )
     for pipe in parsed.query.pipes:
         found = _limited(found, pipe)
     if size is None or parsed.query.pipes:
         return found
+    if compiled.kind == "sample":  # which has no latest
+        return found[:size]
     return found[max(0, len(found) - size) :]
 
 
@@ -131,6 +149,7 @@ def _evaluate(
     documents: Sequence[Mapping[str, Any]],
     time_of: Callable[[Event], int | None],
     admits: Callable[[Event], bool] | None = None,
+    max_samples: int = 1,
 ) -> list[Match]:
     ordered: list[tuple[_Place, Event]] = []
     timeless: list[tuple[_Place, Event]] = []
@@ -144,26 +163,81 @@ def _evaluate(
         (timeless if time is None else ordered).append((place, event))
     ordered.sort(key=lambda pair: pair[0])
     timeless.sort(key=lambda pair: pair[0])
-    if rule.is_sequence:
-        return _sequences(rule, ordered)
+    if rule.kind == "sample":  # needs no time
+        return _samples(rule, [event for _, event in (*ordered, *timeless)], max_samples)
+    if rule.waits:
+        return _sequences(rule, [(place[0], event) for place, event in ordered])
     matcher = rule.steps[0].matcher
-    return [Match((place[2],)) for place, event in (*ordered, *timeless) if matcher(event)]
+    return [Match((_index(event),)) for _, event in (*ordered, *timeless) if matcher(event)]
 
 
-def _sequences(rule: CompiledRule, ordered: Sequence[tuple[_Place, Event]]) -> list[Match]:
-    rows: dict[str, tuple[JoinKey, Row[int]]] = {}
-    found: list[Match] = []
-    for (time, _, index), event in ordered:
-        satisfied: dict[str, tuple[JoinKey, list[int]]] = {}
-        for number, step in enumerate(rule.steps):
+def _index(event: Event) -> int:
+    """The event's place in the list it came in."""
+    return event.record.offset
+
+
+def _sequences(rule: CompiledRule, ordered: Sequence[tuple[int, Event]]) -> list[Match]:
+    """What a rule with state finds: each event is held and has its turn at once, in a state partition that
+    nothing expires in; what is undecided at the end stands."""
+    state = StatePartition(0, 0, sys.maxsize, lambda _, keep, drop: machine_of(rule, keep, drop))
+    ended: Counter[str] = Counter()
+    found: list[tuple[int, Complete]] = []
+    for number, (time, event) in enumerate(ordered):
+        processes = _processes(rule, event)
+        for identity in processes:
+            state.lineage.tell(identity)
+        hit = RuleHit(rule.match_hash, _satisfied(rule, event), time, (number, (0, "", 0), "", 0))
+        state.hold(EventHits(0, str(number), "", 0, number, None, number, b"", (hit,)), hit)
+        for sid, due in state.due(None):
+            turn = Turn(rule, state, sid, due, lambda own: ordered[int(own)][1], ended)
+            found += [(number, complete) for complete in turn.take()]
+        for identity in processes:
+            if identity.ends:
+                state.lineage.end(identity)
+    for undecided in state.decided(_NEVER):
+        found.append((undecided.order[0], Complete(undecided.key, undecided.partial.events)))
+    found.sort(key=lambda each: (each[0], key_order(each[1].key)))
+    return [_match(rule, complete, ordered) for _, complete in found]
+
+
+def _processes(rule: CompiledRule, event: Event) -> list[Identity]:
+    """What an event tells of its process."""
+    if not rule.asks_for_relatives:
+        return []
+    hosts = key_values(HOST, event)
+    told = (Identity.of(event, host if isinstance(host, str) else "") for host in hosts)
+    return [identity for identity in told if identity.tells]
+
+
+def _satisfied(rule: CompiledRule, event: Event) -> tuple[StepKeys, ...]:
+    steps: list[StepKeys] = []
+    for number, step in enumerate(rule.steps):
+        if step.matcher(event):
+            keys = join_keys(step, event, limit=MAX_KEY_TUPLES)[0]
+            if keys:
+                steps.append(StepKeys(number, len(keys) > 1, tuple(keys)))
+    return tuple(steps)
+
+
+def _match(rule: CompiledRule, complete: Complete, ordered: Sequence[tuple[int, Event]]) -> Match:
+    places: list[int | None] = [None] * rule.length
+    for place, member in zip(rule.places, complete.members, strict=True):
+        places[place] = _index(ordered[int(member.sid)][1])
+    return Match(tuple(places), complete.key[rule.hidden_keys :])
+
+
+def _samples(rule: CompiledRule, events: Sequence[Event], most: int) -> list[Match]:
+    """Samples by key, the keys in order. All events are looked at, in the order they have."""
+    by_key: dict[str, tuple[JoinKey, list[list[int]]]] = {}
+    for event in events:
+        for step in rule.stages:
             if step.matcher(event):
                 for key in join_keys(step, event, limit=MAX_KEY_TUPLES)[0]:
-                    satisfied.setdefault(canonical_key(key), (key, []))[1].append(number)
-        for name, (key, steps) in sorted(satisfied.items(), key=lambda item: key_order(item[1][0])):
-            _, row = rows.setdefault(name, (key, new_row(len(rule.steps))))
-            _, complete = walk(row, steps, time, index, rule.maxspan)
-            if complete is not None:
-                found.append(Match(complete.events, key))
+                    hits = by_key.setdefault(canonical_key(key), (key, [[] for _ in rule.stages]))[1]
+                    hits[step.stage].append(_index(event))
+    found: list[Match] = []
+    for key, hits in sorted(by_key.values(), key=lambda each: key_order(each[0])):
+        found += [Match(choice, key) for choice in islice(choices(hits), most)]
     return found
 
 

@@ -37,10 +37,12 @@ Function = Callable[..., Value]
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One of the values that the field has in the view (a method of Event), null if it has none."""
+    """One of the values that the field has in the view (a method of Event), null if it has none. `scope`: of
+    what, as in `ast.Field`."""
 
     path: str
     view: str
+    scope: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +72,17 @@ class Program:
     instructions: tuple[Load | Apply, ...]
     result: Operand
 
+    def scopes(self) -> set[str]:
+        """Of what it loads fields."""
+        return {each.scope for each in self.instructions if isinstance(each, Load)}
+
     def lines(self) -> list[str]:
         """The program as text."""
         lines: list[str] = []
         for number, instruction in enumerate(self.instructions):
             if isinstance(instruction, Load):
                 what = f"{instruction.view} {instruction.path}"
+                what += f" of {instruction.scope}" if instruction.scope else ""
             else:
                 details = ", ".join(map(source_of, instruction.details))
                 what = f"{instruction.operation}({details}) {', '.join(map(_shown, instruction.operands))}"
@@ -104,9 +111,9 @@ class Builder:
 
     instructions: list[Load | Apply] = field(default_factory=list)
 
-    def load(self, path: str, view: str) -> Operand:
+    def load(self, path: str, view: str, scope: str = "") -> Operand:
         """Load a value of a field."""
-        return self._add(Load(path, view))
+        return self._add(Load(path, view, scope))
 
     def apply(self, operation: str, *operands: Operand, details: tuple[Any, ...] = ()) -> Operand:
         """Apply an operation, now if nothing has to be loaded for it."""

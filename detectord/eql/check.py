@@ -19,6 +19,9 @@ MAX_FINDINGS = 100
 MAX_STEPS = 1_000
 """Most steps of a sequence, after `runs` has repeated them."""
 
+MAX_SAMPLE_STEPS = 20
+"""Most steps of a sample: all its events are weighed against each other."""
+
 _LIMITS = ("head", "tail")
 _FOREIGN_PIPES = ("count", "filter", "sort", "unique", "unique_count")
 _NO_TYPES: Mapping[str, str] = MappingProxyType({})
@@ -74,8 +77,9 @@ class _Checker:
         count = sum(step.runs for step in body.steps)
         if count < 2:
             self.find(Code.TOO_FEW_STEPS, _word(body, kind), kind=kind)
-        if count > MAX_STEPS:
-            self.find(Code.TOO_MANY_STEPS, _word(body, kind), actual=count, limit=MAX_STEPS)
+        limit = MAX_STEPS if isinstance(body, ast.Sequence) else MAX_SAMPLE_STEPS
+        if count > limit:
+            self.find(Code.TOO_MANY_STEPS, _word(body, kind), actual=count, limit=limit)
         for key in body.keys:
             self.key(key)
         for step in (*body.steps, *([until] if until else [])):
@@ -125,15 +129,6 @@ class _Checker:
             elif self.stream:
                 hint = "it gets the time its rule looks back"
                 self.find(Code.NO_MAXSPAN, _word(body, "sequence"), hint)
-        for step in missing:
-            self.find(Code.MISSING_STEP_NOT_SUPPORTED, _bracket(step))
-        for step in body.steps:
-            if step.runs != 1:
-                self.find(Code.RUNS_NOT_SUPPORTED, _runs(step))
-            if step.alias:
-                self.find(Code.ALIAS_NOT_SUPPORTED, step.alias_span)
-        if body.until is not None:
-            self.find(Code.UNTIL_NOT_SUPPORTED, _bracket(body.until))
 
     def unordered(self, body: ast.Sample | ast.Join) -> None:
         kind = type(body).__name__.lower()
@@ -144,8 +139,8 @@ class _Checker:
                 self.find(Code.RUNS_MISPLACED, _runs(step), place=f"a {kind}")
             if step.alias:
                 self.find(Code.ALIAS_MISPLACED, step.alias_span, place=f"a step of a {kind}")
-        code = Code.SAMPLE_NOT_SUPPORTED if isinstance(body, ast.Sample) else Code.JOIN_NOT_SUPPORTED
-        self.find(code, _word(body, kind))
+        if isinstance(body, ast.Join):
+            self.find(Code.JOIN_NOT_SUPPORTED, _word(body, kind))
 
     # -- pipes
 

@@ -265,16 +265,12 @@ class Conditions:
             span = Span(expr.span.start, expr.span.start + len(expr.relation))
             hint = "it is `child of`, `descendant of` or `event of`"
             self._find(Code.UNKNOWN_RELATION, span, hint, relation=expr.relation)
-        else:
-            span = Span(expr.span.start, expr.span.start + len(expr.relation))
-            self._find(Code.LINEAGE_NOT_SUPPORTED, span, relation=expr.relation)
         variables, self._variables = self._variables, {}  # the inner event is another one
         self._condition(expr.event.condition)
         self._variables = variables
 
     def _array_search(self, expr: ast.ArraySearch) -> None:
         self._field(expr.array)
-        self._find(Code.ARRAYSEARCH_NOT_SUPPORTED, expr.span)
         if expr.variable in self._variables:
             self._find(Code.VARIABLE_TWICE, expr.span, "give it another name", name=expr.variable)
         before = dict(self._variables)

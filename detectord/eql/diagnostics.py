@@ -113,13 +113,7 @@ class Code(enum.Enum):
     METHOD_CALL_NOT_SUPPORTED = "E308", "method calls are not supported"
     DEFINITION_NOT_SUPPORTED = "E309", "`{word}` definitions are not supported"
     FORK_NOT_SUPPORTED = "E310", "`fork` is not supported"
-    ALIAS_NOT_SUPPORTED = "E311", "naming a step with `as` is not supported yet"
-    UNTIL_NOT_SUPPORTED = "E312", "`until` is not supported yet"
-    RUNS_NOT_SUPPORTED = "E313", "`with runs` is not supported yet"
-    MISSING_STEP_NOT_SUPPORTED = "E314", "a missing step `![…]` is not supported yet"
-    SAMPLE_NOT_SUPPORTED = "E315", "`sample` is not supported yet"
-    ARRAYSEARCH_NOT_SUPPORTED = "E316", "`_arraysearch` is not supported yet"
-    LINEAGE_NOT_SUPPORTED = "E317", "`{relation} of` is not supported yet"
+    # E311 to E317 were: `as`, `until`, runs, `![…]`, samples, `_arraysearch` and `of` not supported yet
 
     WILDCARD_IS_LITERAL = "W101", "`{character}` is an ordinary character behind `{operator}`"
     ANCHOR_IS_LITERAL = "W102", "`{anchor}` is an ordinary character in this regular expression"

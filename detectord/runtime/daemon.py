@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 import confluent_kafka
 
@@ -402,16 +402,14 @@ def _shown(value: object) -> str:
 
 def _known_rule(rule: Any) -> KnownRule:
     body = rule.query.body
-    is_sequence = isinstance(body, ast.Sequence)
-    return KnownRule(
-        rule.rule_id,
-        rule.name,
-        rule.severity,
-        "sequence" if is_sequence else "event",
-        rule.version,
-        len(body.steps) if isinstance(body, ast.Sequence) else 1,
-        rule.enabled,
-    )
+    kind: Literal["event", "sequence", "sample"] = "event"
+    steps: tuple[str, ...] = ("event",)
+    if not isinstance(body, ast.EventQuery):
+        kind = "sample" if isinstance(body, ast.Sample) else "sequence"
+        steps = tuple(map(str, range(len(body.steps))))
+        if isinstance(body, ast.Sequence) and body.until is not None:
+            steps = (*steps, "until")
+    return KnownRule(rule.rule_id, rule.name, rule.severity, kind, rule.version, steps, rule.enabled)
 
 
 def _report_rules(loaded: Loaded) -> None:

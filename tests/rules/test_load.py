@@ -64,7 +64,7 @@ def test_one_bad_file_stops_nothing(tmp_path: Path) -> None:
         a="not toml",
         b=rule_text("b", type="esql"),
         c=rule_text("c", query="process where"),
-        d=rule_text("d", query="sample by x [a where true] [b where true]"),
+        d=rule_text("d", query="join by x [a where true] [b where true]"),
         e=rule_text("e", severity="x"),
         f=rule_text("f") + "filters = [{}]\n",
         g=rule_text("g"),
@@ -76,7 +76,7 @@ def test_one_bad_file_stops_nothing(tmp_path: Path) -> None:
         ("a", "", "parse_error", "E403"),
         ("b", "b", "unsupported_type", "E420"),
         ("c", "c", "parse_error", "E011"),
-        ("d", "d", "unsupported_syntax", "E315"),
+        ("d", "d", "unsupported_syntax", "E305"),
         ("e", "e", "schema_error", "E411"),
         ("f", "f", "unsupported_filter", "E422"),
     ]
