@@ -43,6 +43,7 @@ _WINDOWS: Final = {
     **_CHANNEL,
     "CommandLine": ("process.command_line",),
     "EngineVersion": ("powershell.engine.version",),
+    "EventType": ("winlog.event_data.EventType",),
     "HostVersion": ("powershell.process.executable_version",),
     "User": ("user.name",),
 }
@@ -87,7 +88,6 @@ _HOST: Final = {
 _WEB: Final = {
     "action": ("event.action",),
     "answer": ("dns.answers.data",),
-    "blocked": ("event.outcome",),
     "c-ip": ("source.ip",),
     "c-uri": ("url.original",),
     "c-uri-extension": ("url.extension",),
@@ -232,6 +232,12 @@ _HASH: Final = re.compile(
     r"\*?(?:(md5|imphash)=([0-9a-f]{32})|(sha1)=([0-9a-f]{40})|(sha256)=([0-9a-f]{64}))\*?", re.IGNORECASE
 )
 _DWORD: Final = re.compile(r"[DQ]WORD \((0x([0-9a-f]{1,16}))\)", re.IGNORECASE)
+_REGISTRY: Final = {
+    "createkey": "creation",
+    "deletekey": "deletion",
+    "deletevalue": "deletion",
+    "setvalue": "modification",
+}
 _DIRECTION: Final = {"true": "egress", "false": "ingress"}
 
 
@@ -264,6 +270,9 @@ def spread(table: Fields, name: str, pattern: str, bearer: tuple[str, ...]) -> S
             return ((("network.direction", _DIRECTION[pattern.lower()]),),)
         case "Details":
             return _details(pattern)
+        case "EventType" if pattern.lower() in _REGISTRY:
+            action = _REGISTRY[pattern.lower()]
+            return ((("winlog.event_data.EventType", pattern),), (("event.action", action),))
         case _:
             return None
 
