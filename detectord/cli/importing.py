@@ -15,7 +15,7 @@ import click
 from detectord.cli.exits import ExitCode, Failure, explained
 from detectord.rules.load import LEDGER
 from detectord.sigma.documents import read
-from detectord.sigma.ledger import Ledger, ledger_of
+from detectord.sigma.ledger import Ledger
 
 if TYPE_CHECKING:
     from detectord.sigma.convert import Converted
@@ -47,7 +47,7 @@ def sigma(ctx: click.Context, paths: tuple[Path, ...], output: Path, form: str) 
     every rule. Exits 65 if none was converted.
     """
     results = _converted(paths)
-    ledger = ledger_of(result.entry for result in results)
+    ledger = Ledger(tuple(result.entry for result in results))
     with explained((OSError, ExitCode.FAILED)):
         stale = _write(results, ledger, output)
     if form == "json":

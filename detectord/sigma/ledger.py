@@ -6,8 +6,8 @@ The reasons are a closed set, so that they can be counted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 Reason = Literal[
@@ -74,7 +74,7 @@ class Entry:
 class Ledger:
     """All entries, in the order in which the rules were met."""
 
-    entries: tuple[Entry, ...] = field(default=())
+    entries: tuple[Entry, ...]
 
     @property
     def converted(self) -> list[Entry]:
@@ -95,8 +95,3 @@ class Ledger:
             "warnings": sum(len(entry.warnings) for entry in self.entries),
             "rules": [entry.as_json() for entry in self.entries],
         }
-
-
-def ledger_of(entries: Iterable[Entry]) -> Ledger:
-    """A ledger of these entries."""
-    return Ledger(tuple(entries))
