@@ -32,8 +32,8 @@ from detectord.engine.watermark import END_OF_TIME
 from detectord.eql import analyse, ast
 from detectord.eql.diagnostics import render
 from detectord.eql.source import Source
-from detectord.events.fields import FIELD_TYPES, FieldTypes
 from detectord.events.event import Event
+from detectord.events.fields import FIELD_TYPES, FieldTypes
 from detectord.events.record import Record
 from detectord.rules.rule import Rule
 

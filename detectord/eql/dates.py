@@ -2,9 +2,9 @@
 
 That format is `strict_date_optional_time||epoch_millis`: ISO 8601 from the year on, or milliseconds since the
 epoch, a number or a text of digits, with a fraction if need be. A text of four digits is a year. Beyond it we
-read a space for the `T`, an offset without a colon, and a day written `17-12-2022`, as a mapping's own format may
-have it: no event tells its mapping, and the year behind leaves no doubt. Everything else, date math included, is
-no date.
+read a space for the `T`, an offset without a colon, and a day written `17-12-2022`, as a mapping's own format
+may have it: no event tells its mapping, and the year behind leaves no doubt. Everything else, date math
+included, is no date.
 
 An instant is nanoseconds since the epoch; no digit of a text is lost, because it is never taken through a
 float. It lies in the years 1 to 9999.

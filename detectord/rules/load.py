@@ -33,6 +33,8 @@ MAX_BYTES = 1024 * 1024
 """A rule file may be this long. The longest query known has 47 KB; 100 KB is designed for."""
 
 OTHER_FORMATS = frozenset((".ndjson", ".jsonl", ".json", ".yml", ".yaml"))
+LEDGER = "import-ledger.json"
+"""What `detectord import` leaves beside the rules it writes; it holds none."""
 
 _TOML_PLACE = re.compile(r"\(at (?:line (\d+), column (\d+)|end of document)\)$")
 
@@ -250,7 +252,7 @@ def _listed(directory: Path) -> tuple[list[str], str]:
 
 
 def _holds_rules(file: Path) -> bool:
-    known = is_rule_file(file.name) or file.suffix in OTHER_FORMATS
+    known = is_rule_file(file.name) or (file.suffix in OTHER_FORMATS and file.name != LEDGER)
     return known and not file.is_dir()
 
 
