@@ -23,7 +23,6 @@ JSON. What then still differs in kind is incomparable, which is null.
 
 from __future__ import annotations
 
-import copy
 import enum
 import functools
 import ipaddress
@@ -909,19 +908,12 @@ GENERATIONS = 100
 class _Process:
     """A process of a host, as far as it is known."""
 
-    def __init__(self, entity_id: str | None) -> None:
-        self.entity_id = entity_id
+    def __init__(self) -> None:
+        self.entity_id: str | None = None
         self.pid: int | float | None = None
         self.ended = False
         self.parent: _Process | None = None
         self.marks: set[int] = set()
-
-    def ancestors(self) -> Iterator[_Process]:
-        seen, process = [self], self.parent
-        while process is not None and process not in seen and len(seen) <= GENERATIONS:
-            yield process
-            seen.append(process)
-            process = process.parent
 
 
 class _Host:
@@ -932,18 +924,32 @@ class _Host:
         self.by_entity: dict[str, _Process] = {}
         self.by_pid: dict[int | float, _Process] = {}
 
-    def see(self, event: dict[str, Any]) -> _Process | None:
-        """The process that the event belongs to, its pid and its parent brought up to date."""
+    def tell(self, event: dict[str, Any]) -> _Process | None:
+        """Bring the event's process, its pid and its parent up to date."""
         entity_id, pid = _only_text(event, "process.entity_id"), self._pid(event, "process.pid")
         begins = _is_process_event(event, "start") and "exec" not in _texts(event, "event.action")
-        process = self._process(entity_id, pid, begins)
+        process = self._find(entity_id, None if begins else pid)
         if process is None:
-            return None
+            if entity_id is None and pid is None:
+                return None
+            process = _Process()
+        if entity_id is not None:
+            process.entity_id = entity_id
+            self.by_entity[entity_id] = process
         if pid is not None and not process.ended:
             self._give(pid, process)
         if process.parent is None:
             process.parent = self._parent(event, process)
         return process
+
+    def ask(self, event: dict[str, Any]) -> tuple[_Process | None, _Process | None]:
+        """The event's process and its parent, as far as they are known; nothing changes."""
+        own = self._find(_only_text(event, "process.entity_id"), self._pid(event, "process.pid"))
+        if own is not None and own.parent is not None:
+            return own, own.parent
+        entity_id, pid = self._parent_name(event)
+        parent = self._find(entity_id, pid if entity_id is None else None)
+        return own, None if parent is own else parent
 
     def end(self, process: _Process) -> None:
         process.ended = True
@@ -955,16 +961,14 @@ class _Host:
         found = {number(value) for value in values_at(event, path.split("."))} - {None}
         return found.pop() if self.has_pids and len(found) == 1 else None
 
-    def _process(self, entity_id: str | None, pid: int | float | None, begins: bool) -> _Process | None:
-        running = None if pid is None or begins else self.by_pid.get(pid)
-        if entity_id is None:
-            return running or (None if pid is None else _Process(None))
-        if entity_id not in self.by_entity:
-            unnamed = running is not None and running.entity_id is None
-            process = running if running is not None and unnamed else _Process(entity_id)
-            process.entity_id = entity_id
-            self.by_entity[entity_id] = process
-        return self.by_entity[entity_id]
+    def _find(self, entity_id: str | None, pid: int | float | None) -> _Process | None:
+        """The process of that name. One that has the pid and no entity_id yet may be given one."""
+        if entity_id in self.by_entity:
+            return self.by_entity[entity_id]
+        running = None if pid is None else self.by_pid.get(pid)
+        if running is None or entity_id is None or running.entity_id is None:
+            return running
+        return None
 
     def _give(self, pid: int | float, process: _Process) -> None:
         holder = self.by_pid.get(pid)
@@ -976,17 +980,22 @@ class _Host:
             del self.by_pid[process.pid]
         process.pid, self.by_pid[pid] = pid, process
 
+    def _parent_name(self, event: dict[str, Any]) -> tuple[str | None, int | float | None]:
+        return _only_text(event, "process.parent.entity_id"), self._pid(event, "process.parent.pid")
+
     def _parent(self, event: dict[str, Any], child: _Process) -> _Process | None:
-        entity_id = _only_text(event, "process.parent.entity_id")
-        pid = self._pid(event, "process.parent.pid")
-        if entity_id is not None:
-            parent = self.by_entity.setdefault(entity_id, _Process(entity_id))
-        elif pid is not None:
-            if pid not in self.by_pid:
-                self._give(pid, _Process(None))
-            parent = self.by_pid[pid]
-        else:
+        """The parent that an event names; one that nobody has heard of is known from now on."""
+        entity_id, pid = self._parent_name(event)
+        if entity_id is None and pid is None:
             return None
+        parent = self._find(entity_id, pid if entity_id is None else None)
+        if parent is None:
+            parent = _Process()
+            if entity_id is not None:
+                parent.entity_id = entity_id
+                self.by_entity[entity_id] = parent
+            elif pid is not None:
+                self._give(pid, parent)
         return None if parent is child else parent
 
 
@@ -1014,39 +1023,37 @@ class _Ancestry:
         return (id(lineage), index) in self._true
 
     def walk(self, data: _Data, lineages: Sequence[ast.Lineage]) -> None:
-        """Go through the events in order. The event's process is found, the questions are answered from the
-        marks of earlier events, the event's own marks are set, and its process ends if it says so. An event
-        that neither starts nor ends its process nor marks it is only looked at: nothing is kept of it."""
+        """Go through the events in order. A start or end is told, the questions are answered from what is
+        known, the event's own marks are set, and its process ends if it says so."""
         hosts: dict[str | None, _Host] = {}
         for index in data.ordered(timed=True):
             event = data.events[index]
             name = _only_text(event, "host.id")
             host = hosts.setdefault(name, _Host(name))
-            ends = _is_process_event(event, "end")
-            if ends or _is_process_event(event, "start"):
-                host.see(event)
-            process = copy.deepcopy(host).see(event)
-            if process is None:
-                continue
-            self._true.update((id(each), index) for each in lineages if _is_marked(process, each))
-            marks = {id(each) for each in lineages if data.accepts(each.event, index)}
-            if marks:
-                marked = host.see(event)
-                assert marked is not None
-                marked.marks.update(marks)
-            if ends:
-                ended = host.see(event)
-                assert ended is not None
-                host.end(ended)
+            process = host.tell(event) if _starts_or_ends(event) else None
+            own, parent = host.ask(event)
+            self._true.update((id(each), index) for each in lineages if _is_marked(each, own, parent))
+            marks = [id(each) for each in lineages if data.accepts(each.event, index)]
+            if marks and process is None:
+                process = host.tell(event)
+            if process is not None:
+                process.marks.update(marks)
+                if _is_process_event(event, "end"):
+                    host.end(process)
 
 
-def _is_marked(process: _Process, lineage: ast.Lineage) -> bool:
-    related = {
-        "event": [process],
-        "child": [process.parent] if process.parent else [],
-        "descendant": list(process.ancestors()),
-    }
-    return any(id(lineage) in each.marks for each in related[lineage.relation])
+def _starts_or_ends(event: dict[str, Any]) -> bool:
+    return _is_process_event(event, "start") or _is_process_event(event, "end")
+
+
+def _is_marked(lineage: ast.Lineage, own: _Process | None, parent: _Process | None) -> bool:
+    if lineage.relation == "event":
+        return own is not None and id(lineage) in own.marks
+    generations: list[_Process] = []
+    while parent is not None and parent not in generations and len(generations) < GENERATIONS:
+        generations.append(parent)
+        parent = parent.parent if lineage.relation == "descendant" else None
+    return any(id(lineage) in each.marks for each in generations)
 
 
 # --- sequences ---------------------------------------------------------------------------------
@@ -1255,7 +1262,8 @@ def run(
     data = _Data(query, events, _types(types), timestamp_field, tiebreaker_field, event_category_field)
     match query.body:
         case ast.EventQuery() as body:
-            results = [Match((index,)) for index in data.ordered(timed=False) if data.accepts(body, index)]
+            order = data.ordered(timed=bool(_lineages_of(query)))  # relatives need an order
+            results = [Match((index,)) for index in order if data.accepts(body, index)]
         case ast.Sequence() as body:
             results = _SequenceSearch(body, data).run()
         case ast.Sample() as body:
