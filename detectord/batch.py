@@ -25,9 +25,10 @@ from detectord.engine.samples import choices
 from detectord.engine.state import StatePartition
 from detectord.engine.turn import Complete, Turn, machine_of
 from detectord.eql import analyse, ast
+from detectord.eql.dates import MILLISECOND, parse_date
 from detectord.eql.diagnostics import render
 from detectord.eql.source import Source
-from detectord.eql.types import MAPPING_TYPES
+from detectord.eql.types import MAPPING_TYPES, Type, field_type
 from detectord.events.event import Event
 from detectord.events.fields import FIELD_TYPES, FieldTypes
 from detectord.events.index import IndexGate, virtual_index
@@ -211,8 +212,7 @@ def _sequences(rule: CompiledRule, ordered: Sequence[tuple[int, Event]]) -> list
     for number, (time, event) in enumerate(ordered):
         processes = _processes(rule, event)
         for identity in processes:
-            if identity.starts:
-                state.lineage.tell(identity)
+            state.lineage.tell(identity)
         hit = RuleHit(rule.match_hash, _satisfied(rule, event), time, (number, (0, "", 0), "", 0))
         state.hold(EventHits(0, str(number), "", 0, number, None, number, b"", (hit,)), hit)
         for sid, due in state.due(None):
@@ -264,8 +264,19 @@ def _samples(rule: CompiledRule, events: Sequence[Event], most: int) -> list[Mat
                     hits[step.stage].append(_index(event))
     found: list[Match] = []
     for key, hits in sorted(by_key.values(), key=lambda each: key_order(each[0])):
-        found += [Match(choice, key) for choice in islice(choices(hits), most)]
+        shown = _sample_key(rule, key)
+        found += [Match(choice, shown) for choice in islice(choices(hits), most)]
     return found
+
+
+def _sample_key(rule: CompiledRule, key: JoinKey) -> JoinKey:
+    """The key as Elasticsearch names a sample's: dates, unlike in sequences, are milliseconds."""
+    dates = [field_type(field.type) is Type.DATE for field in rule.stages[0].keys]
+    instants = [parse_date(part) if is_date else None for part, is_date in zip(key, dates, strict=True)]
+    return tuple(
+        part if instant is None else instant // MILLISECOND
+        for part, instant in zip(key, instants, strict=True)
+    )
 
 
 def key_order(key: JoinKey) -> tuple[tuple[int, float, str], ...]:

@@ -2,7 +2,8 @@
 
 That format is `strict_date_optional_time||epoch_millis`: ISO 8601 from the year on, or milliseconds since the
 epoch, a number or a text of digits, with a fraction if need be. A text of four digits is a year. Beyond it we
-read a space for the `T`, and an offset without a colon. Everything else, date math included, is no date.
+read a space for the `T`, an offset without a colon, and a day that is written first (`17-12-2022`), for which
+a mapping needs a format of its own. Everything else, date math included, is no date.
 
 An instant is nanoseconds since the epoch; no digit of a text is lost, because it is never taken through a
 float. It lies in the years 1 to 9999.
@@ -23,6 +24,7 @@ _ISO = re.compile(
     r"(?:[.,](?P<fraction>[0-9]{1,9}))?)?)?)?"
     r"(?:Z|(?P<sign>[+-])(?P<hours>[0-9]{2}):?(?P<minutes>[0-9]{2}))?)?)?"
 )
+_DAY_FIRST = re.compile(r"([0-9]{2})-([0-9]{2})-([0-9]{4})")
 _MILLISECONDS = re.compile(r"(-?)([0-9]{1,20})(?:\.([0-9]{1,20}))?")
 
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
@@ -35,7 +37,7 @@ def parse_date(value: object) -> int | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, str):
-        instant = parse_iso(value)
+        instant = parse_iso(_DAY_FIRST.sub(r"\3-\2-\1", value) if _DAY_FIRST.fullmatch(value) else value)
         return _milliseconds(value) if instant is None else instant
     if isinstance(value, int):
         return in_range(value * MILLISECOND)

@@ -132,7 +132,7 @@ class Event:
         """The elements of the array at `path`, each as an event of its own in which it stands at `$`: objects
         keep together what they hold. Nested arrays flatten, null is no element, one value is an array of
         one."""
-        for node in _nodes(self.document, path):
+        for node in _nodes(self.document, path, whole=True):
             yield Event({"$": node}, self.record, self.time)
 
     def _view(self, view: View[V], path: str, convert: Callable[[Scalar], V | None]) -> tuple[V, ...]:
@@ -178,21 +178,31 @@ def _scalars(document: dict[str, Any], path: str) -> Iterator[Scalar]:
             yield node
 
 
-def _nodes(document: dict[str, Any], path: str) -> Iterator[dict[str, Any] | Scalar]:
+def _nodes(document: dict[str, Any], path: str, *, whole: bool = False) -> Iterator[dict[str, Any] | Scalar]:
     """Every scalar and every object at the path, without recursion: neither paths nor documents have a bound
-    on depth."""
+    on depth. With `whole`, what the dotted keys of an object hold behind the path is an object there, too:
+    `{"a.b": 1}` has `{"b": 1}` at `a`."""
     pending: list[_Place] = [(document, path)]
     while pending:
         node, rest = pending.pop()
         if isinstance(node, dict):
             if rest is not None:
                 pending.extend(reversed(_children(node, rest)))
+                behind = _behind(node, rest) if whole else {}
+                if behind:
+                    pending.append((behind, None))
             else:
                 yield node
         elif isinstance(node, (list, tuple)):
             pending.extend([(element, rest) for element in reversed(node)])
         elif rest is None and isinstance(node, (str, int, float)):
             yield node
+
+
+def _behind(node: dict[str, Any], path: str) -> dict[str, Any]:
+    """What the keys of an object hold that go on behind `path`."""
+    prefix = f"{path}."
+    return {key[len(prefix) :]: child for key, child in node.items() if key.startswith(prefix)}
 
 
 _Place = tuple[Any, str | None]
