@@ -264,19 +264,18 @@ def _samples(rule: CompiledRule, events: Sequence[Event], most: int) -> list[Mat
                     hits[step.stage].append(_index(event))
     found: list[Match] = []
     for key, hits in sorted(by_key.values(), key=lambda each: key_order(each[0])):
-        found += [Match(choice, _as_bucket(rule, key)) for choice in islice(choices(hits), most)]
+        shown = _sample_key(rule, key)
+        found += [Match(choice, shown) for choice in islice(choices(hits), most)]
     return found
 
 
-def _as_bucket(rule: CompiledRule, key: JoinKey) -> JoinKey:
-    """The key as Elasticsearch gives that of a sample, which is a bucket's: a date in milliseconds."""
-    instants = (
-        parse_date(value) if field_type(field.type) is Type.DATE else None
-        for field, value in zip(rule.stages[0].keys, key, strict=True)
-    )
+def _sample_key(rule: CompiledRule, key: JoinKey) -> JoinKey:
+    """The key as Elasticsearch names a sample's: dates, unlike in sequences, are milliseconds."""
+    dates = [field_type(field.type) is Type.DATE for field in rule.stages[0].keys]
+    instants = [parse_date(part) if is_date else None for part, is_date in zip(key, dates, strict=True)]
     return tuple(
-        value if instant is None else instant // MILLISECOND
-        for value, instant in zip(key, instants, strict=True)
+        part if instant is None else instant // MILLISECOND
+        for part, instant in zip(key, instants, strict=True)
     )
 
 

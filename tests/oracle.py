@@ -273,8 +273,8 @@ def date(value: Any) -> Instant | None:
     """A date field's value: ISO 8601 text, or milliseconds since the epoch; in the years 1 to 9999."""
     ns = None
     if isinstance(value, str) and re.fullmatch(r"[0-9]{2}-[0-9]{2}-[0-9]{4}", value):
-        value = "-".join(reversed(value.split("-")))
-    if isinstance(value, str) and (ns := iso_ns(value)) is None:
+        ns = iso_ns(f"{value[6:]}-{value[3:5]}-{value[:2]}")
+    elif isinstance(value, str) and (ns := iso_ns(value)) is None:
         found = re.fullmatch(r"(-?)([0-9]{1,20})(?:\.([0-9]{1,20}))?", value)
         if found:
             ns = int(found[2]) * 10**6 + int((found[3] or "").ljust(6, "0")[:6])
@@ -574,8 +574,7 @@ class _Condition:
         self.scopes = {"": _Scope(event), **{name: _Scope(other) for name, other in named.items()}}
 
     def kind(self, field: ast.Field) -> Kind:
-        path = self.whole_path(field)
-        return _KIND_OF_TYPE.get(self.types.get(path, "any"), Kind.ANY)
+        return _KIND_OF_TYPE.get(self.types.get(self.whole_path(field), "any"), Kind.ANY)
 
     def whole_path(self, field: ast.Field) -> str:
         """The path of the field in the event that it is part of."""

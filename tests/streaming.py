@@ -62,8 +62,7 @@ def _plan(
     tiebreaker_field: str | None,
     types: tuple[tuple[str, str], ...],
 ) -> _Plan:
-    source = Source(query)
-    known = FieldTypes(dict(types), FIELD_TYPES)
+    source, known = Source(query), FieldTypes(dict(types), FIELD_TYPES)
     parsed = analyse(source, types=known, stream=False)
     if parsed.query is None:
         raise ValueError("\n".join(render(finding, source) for finding in parsed.diagnostics))
@@ -88,7 +87,7 @@ def stream(
     tiebreaker_field: str | None = None,
     event_category_field: str = "event.category",
     size: int | None = None,
-    types: Mapping[str, str] = {},
+    types: Mapping[str, str] | None = None,
     shuffled: bool = False,
     restarting: bool = False,
 ) -> Results:
@@ -97,7 +96,8 @@ def stream(
     Raises:
         ValueError: the query is refused; the message has the diagnostics.
     """
-    plan = _plan(query, event_category_field, timestamp_field, tiebreaker_field, tuple(types.items()))
+    given = tuple(sorted((types or {}).items()))
+    plan = _plan(query, event_category_field, timestamp_field, tiebreaker_field, given)
     rng = random.Random(zlib.crc32(query.encode()) + len(events))
     feed = _Feed(plan, events, oracle.places_of(events, timestamp_field, tiebreaker_field), restarting)
     feed.run(rng, shuffled)

@@ -79,3 +79,11 @@ def test_an_optional_field_that_no_mapping_has_is_null(condition: str, found: li
 
 def test_without_types_an_optional_field_is_one_without_values() -> None:
     assert detectord.match("any where ?none == ?no.where", OPTIONAL) == []
+
+
+def test_a_date_is_a_key_of_its_instant() -> None:
+    events = [{"@timestamp": n, "step": n, "t": t} for n, t in enumerate(["2020-01-01", 1577836800000])]
+    steps = "[any where step == 0] [any where step == 1]"
+    (sequence,) = detectord.match(f"sequence by t {steps}", events, types={"t": "date"})
+    (sample,) = detectord.match(f"sample by t {steps}", events, types={"t": "date"})
+    assert (sequence.join_keys, sample.join_keys) == (("2020-01-01T00:00:00.000Z",), (1577836800000,))

@@ -2,9 +2,8 @@
 
 That format is `strict_date_optional_time||epoch_millis`: ISO 8601 from the year on, or milliseconds since the
 epoch, a number or a text of digits, with a fraction if need be. A text of four digits is a year. Beyond it we
-read a space for the `T`, an offset without a colon, and a day written `17-12-2022`, as a mapping's own format
-may have it: no event tells its mapping, and the year behind leaves no doubt. Everything else, date math
-included, is no date.
+read a space for the `T`, an offset without a colon, and a day that is written first (`17-12-2022`), for which
+a mapping needs a format of its own. Everything else, date math included, is no date.
 
 An instant is nanoseconds since the epoch; no digit of a text is lost, because it is never taken through a
 float. It lies in the years 1 to 9999.
@@ -38,7 +37,7 @@ def parse_date(value: object) -> int | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, str):
-        instant = parse_iso(_DAY_FIRST.sub(r"\3-\2-\1", value) if len(value) == 10 else value)
+        instant = parse_iso(_DAY_FIRST.sub(r"\3-\2-\1", value) if _DAY_FIRST.fullmatch(value) else value)
         return _milliseconds(value) if instant is None else instant
     if isinstance(value, int):
         return in_range(value * MILLISECOND)
