@@ -23,7 +23,6 @@ JSON. What then still differs in kind is incomparable, which is null.
 
 from __future__ import annotations
 
-import copy
 import enum
 import functools
 import ipaddress
@@ -34,6 +33,7 @@ import re
 import string as ascii_letters
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 from detectord.eql import ast
@@ -94,13 +94,15 @@ class Kind(enum.Enum):
     BOOLEAN = "boolean"
     IP = "ip"
     DATE = "date"
+    VERSION = "version"
     NULL = "null"
     ANY = "any"
 
 
 _KIND_OF_TYPE = {
     **dict.fromkeys(["keyword", "wildcard", "constant_keyword", "text", "match_only_text"], Kind.STRING),
-    **dict.fromkeys(["version", "flattened", "string"], Kind.STRING),
+    **dict.fromkeys(["flattened", "string"], Kind.STRING),
+    "version": Kind.VERSION,
     **dict.fromkeys(["long", "integer", "short", "byte", "unsigned_long", "number"], Kind.NUMBER),
     **dict.fromkeys(["double", "float", "half_float", "scaled_float"], Kind.NUMBER),
     **dict.fromkeys(["date", "date_nanos"], Kind.DATE),
@@ -114,6 +116,51 @@ class Instant(NamedTuple):
     """A date: nanoseconds since the epoch."""
 
     ns: int
+
+
+class Version:
+    """A version opposite another: equal is what is spelt alike, the order is that of semantic versions."""
+
+    def __init__(self, value: str) -> None:
+        self.text = value
+        self.rank = version_rank(value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Version) and self.text == other.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __lt__(self, other: Version) -> bool:
+        return self.rank < other.rank
+
+    def __le__(self, other: Version) -> bool:
+        return self.rank <= other.rank
+
+    def __gt__(self, other: Version) -> bool:
+        return self.rank > other.rank
+
+    def __ge__(self, other: Version) -> bool:
+        return self.rank >= other.rank
+
+
+def version_rank(value: str) -> tuple[Any, ...]:
+    """Legal versions by their numbers, then before the release what leads to it, then by the text of the
+    build; whatever else there is behind them, by code point and the empty text first."""
+    number = r"(?:0|[1-9][0-9]{0,126})"
+    identifier = r"(?:0|[1-9][0-9]{0,126}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
+    found = re.fullmatch(
+        rf"({number}(?:\.{number}){{0,31}})(-{identifier}(?:\.{identifier}){{0,31}})?"
+        r"(\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+){0,31})?",
+        value,
+    )
+    if not found:
+        return (1, value != "", value)
+    main = [int(part) for part in found[1].split(".")]
+    leading = found[2] and [
+        (0, int(part), "") if part.isdigit() else (1, 0, part) for part in found[2][1:].split(".")
+    ]
+    return (0, main, (1,) if leading is None else (0, leading), found[3] or "")
 
 
 class Block(NamedTuple):
@@ -199,9 +246,9 @@ def block(value: str) -> Block | None:
 
 
 _ISO = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
-    r"(?:[T ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:[.,]([0-9]{1,9}))?)?)?"
-    r"(Z|[+-][0-9]{2}:?[0-9]{2})?"
+    r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2})"
+    r"(?:[T ]([0-9]{2})(?::([0-9]{2})(?::([0-9]{2})(?:[.,]([0-9]{1,9}))?)?)?)?"
+    r"(Z|[+-][0-9]{2}:?[0-9]{2})?)?)?"
 )
 
 
@@ -210,7 +257,8 @@ def iso_ns(value: str) -> int | None:
     found = _ISO.fullmatch(value)
     if not found:
         return None
-    year, month, day, hour, minute, second = (int(part or 0) for part in found.groups()[:6])
+    year, month, day = (int(part or 1) for part in found.groups()[:3])
+    hour, minute, second = (int(part or 0) for part in found.groups()[3:6])
     fraction, zone = found[7] or "", found[8] or "Z"
     try:
         moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
@@ -222,14 +270,21 @@ def iso_ns(value: str) -> int | None:
 
 
 def date(value: Any) -> Instant | None:
-    """A date field's value: ISO 8601 text, or milliseconds since the epoch."""
-    if isinstance(value, str) and (ns := iso_ns(value)) is not None:
-        return Instant(ns)
-    if isinstance(value, str) and (found := re.fullmatch(r"(-?[0-9]+)(?:\.([0-9]{1,6}))?", value)):
-        return Instant(int(found[1]) * 10**6 + int((found[2] or "").ljust(6, "0")))
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return Instant(int(value * 10**6))
-    return None
+    """A date field's value: ISO 8601 text, or milliseconds since the epoch; in the years 1 to 9999."""
+    ns = None
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{2}-[0-9]{2}-[0-9]{4}", value):
+        ns = iso_ns(f"{value[6:]}-{value[3:5]}-{value[:2]}")
+    elif isinstance(value, str) and (ns := iso_ns(value)) is None:
+        found = re.fullmatch(r"(-?)([0-9]{1,20})(?:\.([0-9]{1,20}))?", value)
+        if found:
+            ns = int(found[2]) * 10**6 + int((found[3] or "").ljust(6, "0")[:6])
+            ns = -ns if found[1] else ns
+    elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        ns = round(Fraction(value) * 10**6)
+    return Instant(ns) if ns is not None and _FIRST_NS <= ns <= _LAST_NS else None
+
+
+_FIRST_NS, _LAST_NS = -62135596800 * 10**9, 253402300800 * 10**9 - 1
 
 
 def convert(value: Any, kind: Kind) -> Any:
@@ -241,7 +296,7 @@ def convert(value: Any, kind: Kind) -> Any:
     if kind is Kind.IP:
         bits = address(value)
         return None if bits is None else address_text(bits)
-    to = {Kind.STRING: text, Kind.NUMBER: number, Kind.BOOLEAN: boolean, Kind.DATE: date}
+    to = {Kind.STRING: text, Kind.VERSION: text, Kind.NUMBER: number, Kind.BOOLEAN: boolean, Kind.DATE: date}
     return to[kind](value) if kind in to else None
 
 
@@ -519,8 +574,7 @@ class _Condition:
         self.scopes = {"": _Scope(event), **{name: _Scope(other) for name, other in named.items()}}
 
     def kind(self, field: ast.Field) -> Kind:
-        path = self.whole_path(field)
-        return _KIND_OF_TYPE[self.types[path]] if path in self.types else Kind.ANY
+        return _KIND_OF_TYPE.get(self.types.get(self.whole_path(field), "any"), Kind.ANY)
 
     def whole_path(self, field: ast.Field) -> str:
         """The path of the field in the event that it is part of."""
@@ -681,6 +735,8 @@ def compare(op: str, left: Operand, right: Operand, *, insensitive: bool = False
     if isinstance(a, Block) or isinstance(b, Block):
         inside, around = (b, a) if isinstance(a, Block) else (a, b)
         return around.holds(inside) == (op == "==") if op in ("==", "!=") else None
+    if insensitive and isinstance(a, Version):
+        a, b = a.text, b.text
     if insensitive and isinstance(a, str):
         a, b = fold(a), fold(b)
     return bool(_COMPARISONS[op](a, b))
@@ -708,14 +764,16 @@ def _common_kind(left: Operand, right: Operand) -> Kind | None:
         return b
     if left.constant != right.constant:
         return b if left.constant else a
-    return next((kind for kind in (Kind.IP, Kind.DATE) if {a, b} == {kind, Kind.STRING}), None)
+    read = (Kind.IP, Kind.DATE, Kind.VERSION)
+    return next((kind for kind in read if {a, b} == {kind, Kind.STRING}), None)
 
 
 def _as(side: Operand, kind: Kind) -> Any:
     if kind is Kind.IP:
         is_block = side.constant and isinstance(side.value, str) and "/" in side.value
         return block(side.value) if is_block else address(side.value)
-    return convert(side.value, kind)
+    value = convert(side.value, kind)
+    return Version(value) if kind is Kind.VERSION else value
 
 
 def pattern_covers(op: str, pattern: str, value: str) -> bool:
@@ -729,15 +787,10 @@ def pattern_covers(op: str, pattern: str, value: str) -> bool:
 # --- queries -----------------------------------------------------------------------------------
 
 
-@functools.cache
-def _default_types() -> dict[str, str]:
-    from detectord.events.ecs import FIELD_TYPES
-
-    return {path: getattr(kind, "value", kind) for path, kind in FIELD_TYPES.items()}
-
-
 def _types(types: Mapping[str, str]) -> Mapping[str, str]:
-    return {**_default_types(), **types} if types else _default_types()
+    from detectord.events.fields import FIELD_TYPES, FieldTypes
+
+    return types if isinstance(types, FieldTypes) else FieldTypes(types, FIELD_TYPES)
 
 
 class Place(NamedTuple):
@@ -854,19 +907,12 @@ GENERATIONS = 100
 class _Process:
     """A process of a host, as far as it is known."""
 
-    def __init__(self, entity_id: str | None) -> None:
-        self.entity_id = entity_id
+    def __init__(self) -> None:
+        self.entity_id: str | None = None
         self.pid: int | float | None = None
         self.ended = False
         self.parent: _Process | None = None
         self.marks: set[int] = set()
-
-    def ancestors(self) -> Iterator[_Process]:
-        seen, process = [self], self.parent
-        while process is not None and process not in seen and len(seen) <= GENERATIONS:
-            yield process
-            seen.append(process)
-            process = process.parent
 
 
 class _Host:
@@ -877,18 +923,32 @@ class _Host:
         self.by_entity: dict[str, _Process] = {}
         self.by_pid: dict[int | float, _Process] = {}
 
-    def see(self, event: dict[str, Any]) -> _Process | None:
-        """The process that the event belongs to, its pid and its parent brought up to date."""
+    def tell(self, event: dict[str, Any]) -> _Process | None:
+        """Bring the event's process, its pid and its parent up to date."""
         entity_id, pid = _only_text(event, "process.entity_id"), self._pid(event, "process.pid")
         begins = _is_process_event(event, "start") and "exec" not in _texts(event, "event.action")
-        process = self._process(entity_id, pid, begins)
+        process = self._find(entity_id, None if begins else pid)
         if process is None:
-            return None
+            if entity_id is None and pid is None:
+                return None
+            process = _Process()
+        if entity_id is not None:
+            process.entity_id = entity_id
+            self.by_entity[entity_id] = process
         if pid is not None and not process.ended:
             self._give(pid, process)
         if process.parent is None:
             process.parent = self._parent(event, process)
         return process
+
+    def ask(self, event: dict[str, Any]) -> tuple[_Process | None, _Process | None]:
+        """The event's process and its parent, as far as they are known; nothing changes."""
+        own = self._find(_only_text(event, "process.entity_id"), self._pid(event, "process.pid"))
+        if own is not None and own.parent is not None:
+            return own, own.parent
+        entity_id, pid = self._parent_name(event)
+        parent = self._find(entity_id, pid if entity_id is None else None)
+        return own, None if parent is own else parent
 
     def end(self, process: _Process) -> None:
         process.ended = True
@@ -900,16 +960,14 @@ class _Host:
         found = {number(value) for value in values_at(event, path.split("."))} - {None}
         return found.pop() if self.has_pids and len(found) == 1 else None
 
-    def _process(self, entity_id: str | None, pid: int | float | None, begins: bool) -> _Process | None:
-        running = None if pid is None or begins else self.by_pid.get(pid)
-        if entity_id is None:
-            return running or (None if pid is None else _Process(None))
-        if entity_id not in self.by_entity:
-            unnamed = running is not None and running.entity_id is None
-            process = running if running is not None and unnamed else _Process(entity_id)
-            process.entity_id = entity_id
-            self.by_entity[entity_id] = process
-        return self.by_entity[entity_id]
+    def _find(self, entity_id: str | None, pid: int | float | None) -> _Process | None:
+        """The process of that name. One that has the pid and no entity_id yet may be given one."""
+        if entity_id in self.by_entity:
+            return self.by_entity[entity_id]
+        running = None if pid is None else self.by_pid.get(pid)
+        if running is None or entity_id is None or running.entity_id is None:
+            return running
+        return None
 
     def _give(self, pid: int | float, process: _Process) -> None:
         holder = self.by_pid.get(pid)
@@ -921,17 +979,22 @@ class _Host:
             del self.by_pid[process.pid]
         process.pid, self.by_pid[pid] = pid, process
 
+    def _parent_name(self, event: dict[str, Any]) -> tuple[str | None, int | float | None]:
+        return _only_text(event, "process.parent.entity_id"), self._pid(event, "process.parent.pid")
+
     def _parent(self, event: dict[str, Any], child: _Process) -> _Process | None:
-        entity_id = _only_text(event, "process.parent.entity_id")
-        pid = self._pid(event, "process.parent.pid")
-        if entity_id is not None:
-            parent = self.by_entity.setdefault(entity_id, _Process(entity_id))
-        elif pid is not None:
-            if pid not in self.by_pid:
-                self._give(pid, _Process(None))
-            parent = self.by_pid[pid]
-        else:
+        """The parent that an event names; one that nobody has heard of is known from now on."""
+        entity_id, pid = self._parent_name(event)
+        if entity_id is None and pid is None:
             return None
+        parent = self._find(entity_id, pid if entity_id is None else None)
+        if parent is None:
+            parent = _Process()
+            if entity_id is not None:
+                parent.entity_id = entity_id
+                self.by_entity[entity_id] = parent
+            elif pid is not None:
+                self._give(pid, parent)
         return None if parent is child else parent
 
 
@@ -959,39 +1022,37 @@ class _Ancestry:
         return (id(lineage), index) in self._true
 
     def walk(self, data: _Data, lineages: Sequence[ast.Lineage]) -> None:
-        """Go through the events in order. The event's process is found, the questions are answered from the
-        marks of earlier events, the event's own marks are set, and its process ends if it says so. An event
-        that neither starts nor ends its process nor marks it is only looked at: nothing is kept of it."""
+        """Go through the events in order. A start or end is told, the questions are answered from what is
+        known, the event's own marks are set, and its process ends if it says so."""
         hosts: dict[str | None, _Host] = {}
         for index in data.ordered(timed=True):
             event = data.events[index]
             name = _only_text(event, "host.id")
             host = hosts.setdefault(name, _Host(name))
-            ends = _is_process_event(event, "end")
-            if ends or _is_process_event(event, "start"):
-                host.see(event)
-            process = copy.deepcopy(host).see(event)
-            if process is None:
-                continue
-            self._true.update((id(each), index) for each in lineages if _is_marked(process, each))
-            marks = {id(each) for each in lineages if data.accepts(each.event, index)}
-            if marks:
-                marked = host.see(event)
-                assert marked is not None
-                marked.marks.update(marks)
-            if ends:
-                ended = host.see(event)
-                assert ended is not None
-                host.end(ended)
+            process = host.tell(event) if _starts_or_ends(event) else None
+            own, parent = host.ask(event)
+            self._true.update((id(each), index) for each in lineages if _is_marked(each, own, parent))
+            marks = [id(each) for each in lineages if data.accepts(each.event, index)]
+            if marks and process is None:
+                process = host.tell(event)
+            if process is not None:
+                process.marks.update(marks)
+                if _is_process_event(event, "end"):
+                    host.end(process)
 
 
-def _is_marked(process: _Process, lineage: ast.Lineage) -> bool:
-    related = {
-        "event": [process],
-        "child": [process.parent] if process.parent else [],
-        "descendant": list(process.ancestors()),
-    }
-    return any(id(lineage) in each.marks for each in related[lineage.relation])
+def _starts_or_ends(event: dict[str, Any]) -> bool:
+    return _is_process_event(event, "start") or _is_process_event(event, "end")
+
+
+def _is_marked(lineage: ast.Lineage, own: _Process | None, parent: _Process | None) -> bool:
+    if lineage.relation == "event":
+        return own is not None and id(lineage) in own.marks
+    generations: list[_Process] = []
+    while parent is not None and parent not in generations and len(generations) < GENERATIONS:
+        generations.append(parent)
+        parent = parent.parent if lineage.relation == "descendant" else None
+    return any(id(lineage) in each.marks for each in generations)
 
 
 # --- sequences ---------------------------------------------------------------------------------
@@ -1200,7 +1261,8 @@ def run(
     data = _Data(query, events, _types(types), timestamp_field, tiebreaker_field, event_category_field)
     match query.body:
         case ast.EventQuery() as body:
-            results = [Match((index,)) for index in data.ordered(timed=False) if data.accepts(body, index)]
+            order = data.ordered(timed=bool(_lineages_of(query)))  # relatives need an order
+            results = [Match((index,)) for index in order if data.accepts(body, index)]
         case ast.Sequence() as body:
             results = _SequenceSearch(body, data).run()
         case ast.Sample() as body:

@@ -11,7 +11,7 @@ import click
 
 from detectord.cli.exits import ExitCode
 from detectord.cli.options import ruled
-from detectord.events.ecs import FIELD_TYPES
+from detectord.events.fields import FIELD_TYPES
 from detectord.rules.load import Loaded, load
 from detectord.rules.policy import Policy
 from detectord.rules.report import has_implicit_maxspan, kind_of_rule, routing, span_of
@@ -29,6 +29,7 @@ from detectord.rules.schema import spelled_span
     show_default=True,
     help="Maturities that are loaded. May be repeated.",
 )
+@click.option("--strict", is_flag=True, help="Refuse a rule that asks for a field no schema knows.")
 @click.option("--verbose", "-v", is_flag=True, help="Also a line for each sequence and sample.")
 @ruled
 @click.pass_context
@@ -37,6 +38,7 @@ def command(
     paths: tuple[Path, ...],
     form: str,
     maturity: tuple[str, ...],
+    strict: bool,
     verbose: bool,
     policy: Policy,
 ) -> None:
@@ -44,7 +46,14 @@ def command(
 
     Exits 65 if a rule is refused for another reason than its type.
     """
-    loaded = load(paths, maturity=maturity, types=FIELD_TYPES, policy=policy, now=datetime.now(UTC))
+    loaded = load(
+        paths,
+        maturity=maturity,
+        types=FIELD_TYPES,
+        strict_fields=strict,
+        policy=policy,
+        now=datetime.now(UTC),
+    )
     if form == "json":
         click.echo(json.dumps(loaded.ledger(), indent=2, ensure_ascii=False))
     else:

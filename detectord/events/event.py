@@ -21,7 +21,9 @@ from math import isfinite
 from typing import Any, TypeVar
 
 from detectord.eql.address import parse_address
+from detectord.eql.dates import parse_date
 from detectord.eql.text import Scalar, fold, parse_number, string_of
+from detectord.eql.version import version_key
 from detectord.events.record import Record
 from detectord.events.time import parse_instant
 
@@ -41,8 +43,8 @@ class Event:
     """
 
     __slots__ = (
-        "_addresses", "_booleans", "_folded", "_instants", "_numbers", "_sid", "_text", "_values",
-        "bad_timestamp", "document", "element", "record", "time",
+        "_addresses", "_booleans", "_dates", "_folded", "_instants", "_numbers", "_sid", "_text", "_values",
+        "_versions", "bad_timestamp", "document", "element", "record", "time",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +68,8 @@ class Event:
         self._booleans: View[bool] = {}
         self._addresses: View[int] = {}
         self._instants: View[int] = {}
+        self._dates: View[int] = {}
+        self._versions: View[str] = {}
 
     def __reduce__(self) -> tuple[type[Event], tuple[Any, ...]]:
         """Pickled without its views."""
@@ -110,8 +114,19 @@ class Event:
         return self._view(self._addresses, path, _address_of)
 
     def instants(self, path: str) -> tuple[int, ...]:
-        """The values as a date field has them: nanoseconds since the epoch."""
+        """The values as times (ns) in whatever unit agents send them: `events.time.parse_instant`."""
         return self._view(self._instants, path, parse_instant)
+
+    def dates(self, path: str) -> tuple[int, ...]:
+        """The values as a date field has them (ns): `eql.dates.parse_date`."""
+        return self._view(self._dates, path, parse_date)
+
+    def versions(self, path: str) -> tuple[str, ...]:
+        """What orders the values of a version field: `eql.version.version_key` of their texts."""
+        found = self._versions.get(path)
+        if found is None:
+            found = self._versions[path] = tuple([version_key(text) for text in self.text(path)])
+        return found
 
     def elements(self, path: str) -> Iterator[Event]:
         """The elements of the array at `path`, each as an event of its own in which it stands at `$`: objects

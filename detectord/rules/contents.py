@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from detectord.eql.source import Source
@@ -17,7 +18,7 @@ from detectord.rules.findings import Finding, RuleCode, finding
 from detectord.rules.jsontext import json_document, json_lines
 from detectord.rules.objects import MAX_OBJECT, Object, Places, TextError
 from detectord.rules.places import Path
-from detectord.rules.schema import FieldTypes, Reading, kind_of, of_object, read_rule
+from detectord.rules.schema import Document, FieldTypes, Reading, kind_of, of_object, read_rule
 from detectord.rules.tomltext import decoded, readable, toml_document
 from detectord.rules.yamltext import yaml_documents
 
@@ -128,6 +129,7 @@ def contents(
     *,
     maturity: Collection[str] = ("production",),
     types: FieldTypes,
+    strict_fields: bool = False,
     ruleset: str = "",
     only_exceptions: bool = False,
 ) -> Iterator[Content]:
@@ -135,22 +137,18 @@ def contents(
 
     Where there may be `only_exceptions`, a rule is left out with a warning.
     """
+    read = partial(read_rule, maturity=maturity, types=types, strict_fields=strict_fields, ruleset=ruleset)
     for each in objects_of(data, file, suffix):
         if isinstance(each, Finding):
             yield Reading("", "", (each,))
         else:
-            found = _content(each, file, maturity, types, ruleset, only_exceptions)
+            found = _content(each, file, read, only_exceptions)
             if found is not None:
                 yield found
 
 
 def _content(
-    each: Object,
-    file: str,
-    maturity: Collection[str],
-    types: FieldTypes,
-    ruleset: str,
-    only_exceptions: bool,
+    each: Object, file: str, read: Callable[[Document], Reading], only_exceptions: bool
 ) -> Content | None:
     """What one object is; None if it is of no concern here."""
 
@@ -179,8 +177,7 @@ def _content(
                 return found(RuleCode.LEFT_OUT_HERE)
             at: Path = ("attributes",) if kind == "asset" else ()
             rule = value["attributes"] if kind == "asset" else value
-            document = of_object(rule, at, file, each.places, each.origin)
-            return read_rule(document, maturity=maturity, types=types, ruleset=ruleset)
+            return read(of_object(rule, at, file, each.places, each.origin))
     return found(RuleCode.NOT_A_RULE)
 
 

@@ -45,6 +45,8 @@ from detectord.rules.tomltext import MAX_BYTES, toml_document
 
 FORMATS = frozenset((".toml", *LINES, *DOCUMENTS))
 """The endings of rule files."""
+LEDGER = "import-ledger.json"
+"""What `detectord import` leaves beside the rules it writes; it holds none."""
 MAX_ERRORS = 10_000
 """So many errors are told of one file; the rest of it is not read."""
 
@@ -128,17 +130,19 @@ def load(
     *,
     maturity: Collection[str] = ("production",),
     types: FieldTypes = NO_TYPES,
+    strict_fields: bool = False,
     policy: Policy = NO_POLICY,
     now: datetime.datetime | None = None,
 ) -> Loaded:
     """Load every rule in `paths` whose maturity is one of `maturity` (`deprecated` never is).
 
-    `types` says what is known of fields, path to Elasticsearch mapping type; queries are checked by it.
+    `types` says what is known of fields, path to Elasticsearch mapping type; queries are checked by it, and
+    `strict_fields` refuses a rule that asks for a field it does not have.
     Of two rules with one rule_id the later wins; if their content is the same, that is no finding.
     Exceptions that have expired at `now` are left out; without it none has. `policy` says what is
     changed in the rules.
     """
-    loading = _Loading(maturity, types, policy, now)
+    loading = _Loading(maturity, types, strict_fields, policy, now)
     for path in paths:
         real = os.path.realpath(path)
         ruleset = os.path.basename(real if os.path.isdir(real) else os.path.dirname(real))
@@ -155,13 +159,16 @@ def read_file(
     *,
     maturity: Collection[str] = ("production",),
     types: FieldTypes = NO_TYPES,
+    strict_fields: bool = False,
     ruleset: str = "",
 ) -> Reading:
     """The one rule of a TOML file; whatever keeps the file from being read is a finding."""
     data = _bytes(file, MAX_BYTES)
     if isinstance(data, Finding):
         return Reading("", "", (data,))
-    return read_bytes(data, _shown(file), maturity=maturity, types=types, ruleset=ruleset)
+    return read_bytes(
+        data, _shown(file), maturity=maturity, types=types, strict_fields=strict_fields, ruleset=ruleset
+    )
 
 
 def read_bytes(
@@ -170,6 +177,7 @@ def read_bytes(
     *,
     maturity: Collection[str] = ("production",),
     types: FieldTypes = NO_TYPES,
+    strict_fields: bool = False,
     ruleset: str = "",
 ) -> Reading:
     """The one rule in the bytes of a TOML file named `file`."""
@@ -177,7 +185,9 @@ def read_bytes(
     if isinstance(parsed, Finding):
         return Reading("", "", (parsed,))
     document, places = parsed
-    return read(document, places, file, maturity=maturity, types=types, ruleset=ruleset)
+    return read(
+        document, places, file, maturity=maturity, types=types, strict_fields=strict_fields, ruleset=ruleset
+    )
 
 
 def read_contents(
@@ -185,6 +195,7 @@ def read_contents(
     *,
     maturity: Collection[str] = ("production",),
     types: FieldTypes = NO_TYPES,
+    strict_fields: bool = False,
     ruleset: str = "",
     in_exceptions: bool = False,
 ) -> Iterator[Content]:
@@ -195,7 +206,7 @@ def read_contents(
         yield _unread(name, RuleCode.UNKNOWN_FORMAT, suffix=file.suffix or file.name)
         return
     if file.suffix == ".toml" and not in_exceptions:
-        yield read_file(file, maturity=maturity, types=types, ruleset=ruleset)
+        yield read_file(file, maturity=maturity, types=types, strict_fields=strict_fields, ruleset=ruleset)
         return
     limit = MAX_LINES_BYTES if file.suffix in LINES else MAX_DOCUMENT_BYTES
     data = _bytes(file, limit)
@@ -210,6 +221,7 @@ def read_contents(
             file.suffix,
             maturity=maturity,
             types=types,
+            strict_fields=strict_fields,
             ruleset=ruleset,
             only_exceptions=in_exceptions,
         )
@@ -287,7 +299,7 @@ def _listed(directory: Path) -> tuple[list[str], str]:
 
 
 def _holds_rules(file: Path) -> bool:
-    known = is_rule_file(file.name) or file.suffix in LINES | DOCUMENTS
+    known = is_rule_file(file.name) or (file.suffix in LINES | DOCUMENTS and file.name != LEDGER)
     return known and not file.is_dir()
 
 
@@ -300,6 +312,7 @@ class _Loading:
 
     maturity: Collection[str]
     types: FieldTypes
+    strict_fields: bool
     policy: Policy
     now: datetime.datetime | None
     readings: dict[str, Reading] = field(default_factory=dict)
@@ -328,6 +341,7 @@ class _Loading:
             file,
             maturity=self.maturity,
             types=self.types,
+            strict_fields=self.strict_fields,
             ruleset=ruleset,
             in_exceptions=in_exceptions,
         ):

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, cast
 
-from detectord.eql import Parsed, analyse, ast, parse
+from detectord.eql import Parsed, UnknownFields, analyse, ast, parse
 from detectord.eql.diagnostics import Code
 from detectord.eql.source import Source
 from detectord.rules import keys, prefilter
@@ -178,21 +178,29 @@ def read(
     *,
     maturity: Collection[str] = ("production",),
     types: FieldTypes = NO_TYPES,
+    strict_fields: bool = False,
     ruleset: str = "",
 ) -> Reading:
     """The rule in `document`, a whole TOML file named `file`, whose keys stand at `places`.
 
-    `types` tells the query's check what is known of fields: path to Elasticsearch mapping type.
+    `types` tells the query's check what is known of fields: path to Elasticsearch mapping type. A field that
+    it does not have is a warning, or, with `strict_fields`, an error.
 
     A rule whose maturity is not in `maturity`, or is `deprecated`, is not selected: the reading then
     has no rule and no finding that refuses it.
     """
-    source = Source(places.text, file)
     for name in ("metadata", "rule"):
         if not isinstance(document.get(name, {}), dict):
             args = {"key": name, "expected": "a table", "actual": kind_of(document[name])}
-            return Reading("", "", (finding(RuleCode.WRONG_VALUE, args, source, places.of((name,))),))
-    return read_rule(of_toml(document, file, places), maturity=maturity, types=types, ruleset=ruleset)
+            place = places.of((name,))
+            return Reading("", "", (finding(RuleCode.WRONG_VALUE, args, Source(places.text, file), place),))
+    return read_rule(
+        of_toml(document, file, places),
+        maturity=maturity,
+        types=types,
+        strict_fields=strict_fields,
+        ruleset=ruleset,
+    )
 
 
 def read_rule(
@@ -200,10 +208,11 @@ def read_rule(
     *,
     maturity: Collection[str] = ("production",),
     types: FieldTypes = NO_TYPES,
+    strict_fields: bool = False,
     ruleset: str = "",
 ) -> Reading:
     """The rule in `document`; see `read`. What has no metadata counts as production."""
-    reader = _Reader(document, types)
+    reader = _Reader(document, types, strict_fields)
     rule = reader.rule(maturity, ruleset)
     return Reading(
         reader.word("rule_id"),
@@ -219,7 +228,8 @@ def read_rule(
 class _Reader:
     """The reading of one document: what has been found so far."""
 
-    def __init__(self, document: Document, types: FieldTypes) -> None:
+    def __init__(self, document: Document, types: FieldTypes, strict_fields: bool) -> None:
+        self.strict_fields = strict_fields
         self.document = document
         self.table = document.table
         self.types = types
@@ -360,7 +370,10 @@ class _Reader:
         """The query, parsed and checked. The endpoint's dialect knows no types of fields: there `:` compares
         whatever it is given."""
         if not self.document.is_endpoint:
-            return analyse(source, types=self.types, stream=True)
+            unknown: UnknownFields = "refuse" if self.strict_fields else "warn"
+            return analyse(
+                source, types=self.types, stream=True, unknown_fields=unknown if self.types else "pass"
+            )
         parsed = analyse(source, stream=True)
         left = tuple(each for each in parsed.diagnostics if each.code not in _UNTYPED)
         if len(left) == len(parsed.diagnostics) or any(each.code.is_error for each in left):

@@ -30,7 +30,7 @@ from detectord.config import Config, Duration, masked, require_supported
 from detectord.engine.detector import EngineSettings
 from detectord.engine.watermark import EventTimeWatermark
 from detectord.eql import ast
-from detectord.events.ecs import FIELD_TYPES
+from detectord.events.fields import FIELD_TYPES
 from detectord.events.index import SourceIndex
 from detectord.kafka import KafkaSettings
 from detectord.metrics import KnownRule, Metrics
@@ -80,6 +80,7 @@ def run(config: Config) -> int:
         [Path(path) for path in config.rules.paths],
         maturity=config.rules.maturity,
         types=FIELD_TYPES,
+        strict_fields=config.rules.strict_fields,
         policy=policy_of(config.rules),
         now=datetime.now(UTC),
     )

@@ -11,8 +11,8 @@ from detectord.batch import match_rule
 from detectord.compiler import compile_rule
 from detectord.eql import ast
 from detectord.eql.printer import expression_text
-from detectord.events.ecs import FIELD_TYPES
 from detectord.events.event import Event
+from detectord.events.fields import FIELD_TYPES
 from detectord.events.record import Record
 from detectord.rules.contents import contents
 from detectord.rules.exceptions import ExceptionItemError, ExceptionLists, item_condition
