@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectord.rules.contents import ExceptionItem, ExceptionList, contents, kind_of_object
+from detectord.rules.contents import ExceptionItem, ExceptionList, contents, kind_of_object, toml_exceptions
 from detectord.rules.findings import Finding
 from detectord.rules.jsontext import json_document
 from detectord.rules.load import Loaded, load, read_bytes
@@ -420,6 +420,7 @@ def test_any_text(text: str, suffix: str) -> None:
 def test_any_bytes(data: bytes, suffix: str) -> None:
     if suffix == ".toml":
         assert read_bytes(data, "r").findings or read_bytes(data, "r").rule is None
+        assert list(toml_exceptions(data, "r"))
     else:
         assert isinstance(list(contents(data, "r", suffix, types={})), list)
 

@@ -1,11 +1,14 @@
 """Filters, exceptions and operating systems: the conditions they become, and what events they let through."""
 
+import contextlib
 import datetime
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from detectord.batch import match_rule
 from detectord.compiler import compile_rule
@@ -550,3 +553,43 @@ def test_a_nested_entry_holds_within_one_object(tmp_path: Path) -> None:
         ([], False),
     ):
         assert passes(found.filter, dll={"signers": signers}) is not excluded
+
+
+JUNK = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.sampled_from(["match", "nested", "included", "a", ""])
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.sampled_from(
+                [
+                    *(
+                        "entries",
+                        "field",
+                        "type",
+                        "operator",
+                        "value",
+                        "os_types",
+                        "expire_time",
+                        "meta",
+                        "query",
+                    ),
+                    *("bool", "must", "should", "term", "terms", "range", "exists", "wildcard", "gte", "a.b"),
+                ]
+            ),
+            inner,
+            max_size=4,
+        ),
+    ),
+    max_leaves=20,
+)
+
+
+@given(JUNK)
+def test_any_filter_and_any_item_is_a_condition_or_refused(junk: Any) -> None:
+    with contextlib.suppress(UnsupportedFilterError):
+        assert condition_of([junk], TYPES) is None or compile_rule(rule(filter=condition_of([junk], TYPES)))
+    if isinstance(junk, dict):
+        with contextlib.suppress(ExceptionItemError):
+            assert compile_rule(rule(filter=item_condition(junk, TYPES, NOW)))
