@@ -896,7 +896,10 @@ class _Host:
         parent = self._find(entity_id, pid if entity_id is None else None)
         return own, None if parent is own else parent
 
-    def end(self, process: _Process) -> None:
+    def end(self, event: dict[str, Any]) -> None:
+        process, _ = self.ask(event)
+        if process is None:
+            return
         process.ended = True
         if process.pid is not None:
             del self.by_pid[process.pid]
@@ -968,14 +971,14 @@ class _Ancestry:
         return (id(lineage), index) in self._true
 
     def walk(self, data: _Data, lineages: Sequence[ast.Lineage]) -> None:
-        """Go through the events in order. A start or end is told, the questions are answered from what is
-        known, the event's own marks are set, and its process ends if it says so."""
+        """Go through the events in order. A start is told, the questions are answered from what is known,
+        the event's own marks are set, and its process ends if it says so."""
         hosts: dict[str | None, _Host] = {}
         for index in data.ordered(timed=True):
             event = data.events[index]
             name = _only_text(event, "host.id")
             host = hosts.setdefault(name, _Host(name))
-            process = host.tell(event) if _starts_or_ends(event) else None
+            process = host.tell(event) if _is_process_event(event, "start") else None
             own, parent = host.ask(event)
             self._true.update((id(each), index) for each in lineages if _is_marked(each, own, parent))
             marks = [id(each) for each in lineages if data.accepts(each.event, index)]
@@ -983,12 +986,8 @@ class _Ancestry:
                 process = host.tell(event)
             if process is not None:
                 process.marks.update(marks)
-                if _is_process_event(event, "end"):
-                    host.end(process)
-
-
-def _starts_or_ends(event: dict[str, Any]) -> bool:
-    return _is_process_event(event, "start") or _is_process_event(event, "end")
+            if _is_process_event(event, "end"):
+                host.end(event)
 
 
 def _is_marked(lineage: ast.Lineage, own: _Process | None, parent: _Process | None) -> bool:
