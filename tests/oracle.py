@@ -33,6 +33,7 @@ import re
 import string as ascii_letters
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 from detectord.eql import ast
@@ -93,13 +94,15 @@ class Kind(enum.Enum):
     BOOLEAN = "boolean"
     IP = "ip"
     DATE = "date"
+    VERSION = "version"
     NULL = "null"
     ANY = "any"
 
 
 _KIND_OF_TYPE = {
     **dict.fromkeys(["keyword", "wildcard", "constant_keyword", "text", "match_only_text"], Kind.STRING),
-    **dict.fromkeys(["version", "flattened", "string"], Kind.STRING),
+    **dict.fromkeys(["flattened", "string"], Kind.STRING),
+    "version": Kind.VERSION,
     **dict.fromkeys(["long", "integer", "short", "byte", "unsigned_long", "number"], Kind.NUMBER),
     **dict.fromkeys(["double", "float", "half_float", "scaled_float"], Kind.NUMBER),
     **dict.fromkeys(["date", "date_nanos"], Kind.DATE),
@@ -113,6 +116,51 @@ class Instant(NamedTuple):
     """A date: nanoseconds since the epoch."""
 
     ns: int
+
+
+class Version:
+    """A version opposite another: equal is what is spelt alike, the order is that of semantic versions."""
+
+    def __init__(self, value: str) -> None:
+        self.text = value
+        self.rank = version_rank(value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Version) and self.text == other.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __lt__(self, other: Version) -> bool:
+        return self.rank < other.rank
+
+    def __le__(self, other: Version) -> bool:
+        return self.rank <= other.rank
+
+    def __gt__(self, other: Version) -> bool:
+        return self.rank > other.rank
+
+    def __ge__(self, other: Version) -> bool:
+        return self.rank >= other.rank
+
+
+def version_rank(value: str) -> tuple[Any, ...]:
+    """Legal versions by their numbers, then before the release what leads to it, then by the text of the
+    build; whatever else there is behind them, by code point and the empty text first."""
+    number = r"(?:0|[1-9][0-9]{0,126})"
+    identifier = r"(?:0|[1-9][0-9]{0,126}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
+    found = re.fullmatch(
+        rf"({number}(?:\.{number}){{0,31}})(-{identifier}(?:\.{identifier}){{0,31}})?"
+        r"(\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+){0,31})?",
+        value,
+    )
+    if not found:
+        return (1, value != "", value)
+    main = [int(part) for part in found[1].split(".")]
+    leading = found[2] and [
+        (0, int(part), "") if part.isdigit() else (1, 0, part) for part in found[2][1:].split(".")
+    ]
+    return (0, main, (1,) if leading is None else (0, leading), found[3] or "")
 
 
 class Block(NamedTuple):
@@ -198,9 +246,9 @@ def block(value: str) -> Block | None:
 
 
 _ISO = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
-    r"(?:[T ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:[.,]([0-9]{1,9}))?)?)?"
-    r"(Z|[+-][0-9]{2}:?[0-9]{2})?"
+    r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2})"
+    r"(?:[T ]([0-9]{2})(?::([0-9]{2})(?::([0-9]{2})(?:[.,]([0-9]{1,9}))?)?)?)?"
+    r"(Z|[+-][0-9]{2}:?[0-9]{2})?)?)?"
 )
 
 
@@ -209,7 +257,8 @@ def iso_ns(value: str) -> int | None:
     found = _ISO.fullmatch(value)
     if not found:
         return None
-    year, month, day, hour, minute, second = (int(part or 0) for part in found.groups()[:6])
+    year, month, day = (int(part or 1) for part in found.groups()[:3])
+    hour, minute, second = (int(part or 0) for part in found.groups()[3:6])
     fraction, zone = found[7] or "", found[8] or "Z"
     try:
         moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
@@ -221,14 +270,21 @@ def iso_ns(value: str) -> int | None:
 
 
 def date(value: Any) -> Instant | None:
-    """A date field's value: ISO 8601 text, or milliseconds since the epoch."""
-    if isinstance(value, str) and (ns := iso_ns(value)) is not None:
-        return Instant(ns)
-    if isinstance(value, str) and (found := re.fullmatch(r"(-?[0-9]+)(?:\.([0-9]{1,6}))?", value)):
-        return Instant(int(found[1]) * 10**6 + int((found[2] or "").ljust(6, "0")))
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return Instant(int(value * 10**6))
-    return None
+    """A date field's value: ISO 8601 text, or milliseconds since the epoch; in the years 1 to 9999."""
+    ns = None
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{2}-[0-9]{2}-[0-9]{4}", value):
+        ns = iso_ns(f"{value[6:]}-{value[3:5]}-{value[:2]}")
+    elif isinstance(value, str) and (ns := iso_ns(value)) is None:
+        found = re.fullmatch(r"(-?)([0-9]{1,20})(?:\.([0-9]{1,20}))?", value)
+        if found:
+            ns = int(found[2]) * 10**6 + int((found[3] or "").ljust(6, "0")[:6])
+            ns = -ns if found[1] else ns
+    elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        ns = round(Fraction(value) * 10**6)
+    return Instant(ns) if ns is not None and _FIRST_NS <= ns <= _LAST_NS else None
+
+
+_FIRST_NS, _LAST_NS = -62135596800 * 10**9, 253402300800 * 10**9 - 1
 
 
 def convert(value: Any, kind: Kind) -> Any:
@@ -240,7 +296,7 @@ def convert(value: Any, kind: Kind) -> Any:
     if kind is Kind.IP:
         bits = address(value)
         return None if bits is None else address_text(bits)
-    to = {Kind.STRING: text, Kind.NUMBER: number, Kind.BOOLEAN: boolean, Kind.DATE: date}
+    to = {Kind.STRING: text, Kind.VERSION: text, Kind.NUMBER: number, Kind.BOOLEAN: boolean, Kind.DATE: date}
     return to[kind](value) if kind in to else None
 
 
@@ -518,8 +574,7 @@ class _Condition:
         self.scopes = {"": _Scope(event), **{name: _Scope(other) for name, other in named.items()}}
 
     def kind(self, field: ast.Field) -> Kind:
-        path = self.whole_path(field)
-        return _KIND_OF_TYPE[self.types[path]] if path in self.types else Kind.ANY
+        return _KIND_OF_TYPE.get(self.types.get(self.whole_path(field), "any"), Kind.ANY)
 
     def whole_path(self, field: ast.Field) -> str:
         """The path of the field in the event that it is part of."""
@@ -680,6 +735,8 @@ def compare(op: str, left: Operand, right: Operand, *, insensitive: bool = False
     if isinstance(a, Block) or isinstance(b, Block):
         inside, around = (b, a) if isinstance(a, Block) else (a, b)
         return around.holds(inside) == (op == "==") if op in ("==", "!=") else None
+    if insensitive and isinstance(a, Version):
+        a, b = a.text, b.text
     if insensitive and isinstance(a, str):
         a, b = fold(a), fold(b)
     return bool(_COMPARISONS[op](a, b))
@@ -707,14 +764,16 @@ def _common_kind(left: Operand, right: Operand) -> Kind | None:
         return b
     if left.constant != right.constant:
         return b if left.constant else a
-    return next((kind for kind in (Kind.IP, Kind.DATE) if {a, b} == {kind, Kind.STRING}), None)
+    read = (Kind.IP, Kind.DATE, Kind.VERSION)
+    return next((kind for kind in read if {a, b} == {kind, Kind.STRING}), None)
 
 
 def _as(side: Operand, kind: Kind) -> Any:
     if kind is Kind.IP:
         is_block = side.constant and isinstance(side.value, str) and "/" in side.value
         return block(side.value) if is_block else address(side.value)
-    return convert(side.value, kind)
+    value = convert(side.value, kind)
+    return Version(value) if kind is Kind.VERSION else value
 
 
 def pattern_covers(op: str, pattern: str, value: str) -> bool:
@@ -728,15 +787,10 @@ def pattern_covers(op: str, pattern: str, value: str) -> bool:
 # --- queries -----------------------------------------------------------------------------------
 
 
-@functools.cache
-def _default_types() -> dict[str, str]:
-    from detectord.events.ecs import FIELD_TYPES
-
-    return {path: getattr(kind, "value", kind) for path, kind in FIELD_TYPES.items()}
-
-
 def _types(types: Mapping[str, str]) -> Mapping[str, str]:
-    return {**_default_types(), **types} if types else _default_types()
+    from detectord.events.fields import FIELD_TYPES, FieldTypes
+
+    return types if isinstance(types, FieldTypes) else FieldTypes(types, FIELD_TYPES)
 
 
 class Place(NamedTuple):

@@ -32,8 +32,8 @@ from detectord.engine.watermark import END_OF_TIME
 from detectord.eql import analyse, ast
 from detectord.eql.diagnostics import render
 from detectord.eql.source import Source
-from detectord.events.ecs import FIELD_TYPES
 from detectord.events.event import Event
+from detectord.events.fields import FIELD_TYPES, FieldTypes
 from detectord.events.record import Record
 from detectord.rules.rule import Rule
 
@@ -42,7 +42,7 @@ Results = list[tuple[tuple[int | None, ...], tuple[Any, ...]]]
 _FOREVER = 100 * 365 * 86_400 * 10**9
 _NO_TIEBREAKER = "a field of no event"
 _PARTITIONS = 4
-_LOSSES = ("late", "dropped", "key_tuples_capped", "future")
+_LOSSES = ("late", "dropped", "key_tuples_capped", "future", "rule_error", "lineage_forgotten")
 """Tallies that would explain a result that is not there."""
 
 
@@ -55,9 +55,15 @@ class _Plan(NamedTuple):
 
 
 @functools.lru_cache(maxsize=16)
-def _plan(query: str, category_field: str, timestamp_field: str, tiebreaker_field: str | None) -> _Plan:
-    source = Source(query)
-    parsed = analyse(source, types=FIELD_TYPES, stream=False)
+def _plan(
+    query: str,
+    category_field: str,
+    timestamp_field: str,
+    tiebreaker_field: str | None,
+    types: tuple[tuple[str, str], ...],
+) -> _Plan:
+    source, known = Source(query), FieldTypes(dict(types), FIELD_TYPES)
+    parsed = analyse(source, types=known, stream=False)
     if parsed.query is None:
         raise ValueError("\n".join(render(finding, source) for finding in parsed.diagnostics))
     rule = Rule(
@@ -70,7 +76,7 @@ def _plan(query: str, category_field: str, timestamp_field: str, tiebreaker_fiel
         tiebreaker_field=tiebreaker_field or _NO_TIEBREAKER,
         look_back=_FOREVER,
     )
-    return _Plan(RuleSet.of([compile_rule(rule)]), parsed.query.body, parsed.query.pipes)
+    return _Plan(RuleSet.of([compile_rule(rule, types=known)]), parsed.query.body, parsed.query.pipes)
 
 
 def stream(
@@ -81,6 +87,7 @@ def stream(
     tiebreaker_field: str | None = None,
     event_category_field: str = "event.category",
     size: int | None = None,
+    types: Mapping[str, str] | None = None,
     shuffled: bool = False,
     restarting: bool = False,
 ) -> Results:
@@ -89,7 +96,8 @@ def stream(
     Raises:
         ValueError: the query is refused; the message has the diagnostics.
     """
-    plan = _plan(query, event_category_field, timestamp_field, tiebreaker_field)
+    given = tuple(sorted((types or {}).items()))
+    plan = _plan(query, event_category_field, timestamp_field, tiebreaker_field, given)
     rng = random.Random(zlib.crc32(query.encode()) + len(events))
     feed = _Feed(plan, events, oracle.places_of(events, timestamp_field, tiebreaker_field), restarting)
     feed.run(rng, shuffled)

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from detectord.cli.exits import ExitCode
+from detectord.events.fields import FIELD_TYPES
 from detectord.rules.load import Loaded, load
 
 
@@ -22,13 +23,16 @@ from detectord.rules.load import Loaded, load
     show_default=True,
     help="Maturities that are loaded. May be repeated.",
 )
+@click.option("--strict", is_flag=True, help="Refuse a rule that asks for a field no schema knows.")
 @click.pass_context
-def command(ctx: click.Context, paths: tuple[Path, ...], form: str, maturity: tuple[str, ...]) -> None:
+def command(
+    ctx: click.Context, paths: tuple[Path, ...], form: str, maturity: tuple[str, ...], strict: bool
+) -> None:
     """Load the rules in PATHS and say which are refused, and why.
 
     Exits 65 if a rule is refused for another reason than its type.
     """
-    loaded = load(paths, maturity=maturity)
+    loaded = load(paths, maturity=maturity, types=FIELD_TYPES, strict_fields=strict)
     if form == "json":
         click.echo(json.dumps(loaded.ledger(), indent=2, ensure_ascii=False))
     else:

@@ -43,6 +43,7 @@ from detectord.eql.address import parse_block
 from detectord.eql.functions import FUNCTIONS
 from detectord.eql.text import Scalar, fold
 from detectord.eql.types import Type, field_type
+from detectord.eql.version import version_key
 
 _VIEWS: Mapping[Type, View] = {
     Type.ANY: "values",
@@ -50,7 +51,8 @@ _VIEWS: Mapping[Type, View] = {
     Type.NUMBER: "numbers",
     Type.BOOLEAN: "booleans",
     Type.IP: "addresses",
-    Type.DATE: "instants",
+    Type.DATE: "dates",
+    Type.VERSION: "text",
 }
 _CONVERSIONS: Mapping[Type, str] = {
     Type.STRING: "as_text",
@@ -58,9 +60,13 @@ _CONVERSIONS: Mapping[Type, str] = {
     Type.BOOLEAN: "as_boolean",
     Type.IP: "as_address",
     Type.DATE: "as_instant",
+    Type.VERSION: "as_text",
 }
 _TEXT_CONVERSIONS: Mapping[Type, str] = {Type.IP: "text_of_address", Type.DATE: "text_of_instant"}
 
+_TEXTUAL = frozenset((Type.ANY, Type.STRING, Type.VERSION))
+"""What a pattern reads as text. A version is text to all but the operators of order."""
+_ORDER = frozenset(("<", "<=", ">", ">="))
 _FLIPPED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _INSENSITIVE_PATTERNS = frozenset([":", "like~", "regex~"])
 
@@ -93,8 +99,7 @@ class _Lowering:
         """The path, in its document, of the array whose elements each variable stands for."""
 
     def _type(self, field: ast.Field) -> Type:
-        found = field_type(self._types.get(self._whole_path(field)))
-        return Type.STRING if found is Type.VERSION else found
+        return field_type(self._types.get(self._whole_path(field)))
 
     def _whole_path(self, field: ast.Field) -> str:
         """The path of a field in its document, the variable before it written out."""
@@ -177,7 +182,11 @@ class _Lowering:
         kind = self._type(field)
         kind = constant.type if kind is Type.ANY else kind
         bound = _constant_as(constant, kind)
-        return FALSE if bound is None else _of(field, Range(_path(field), _VIEWS[kind], op, bound))
+        if bound is None:
+            return FALSE
+        if kind is Type.VERSION:
+            return _of(field, Range(_path(field), "versions", op, version_key(str(bound))))
+        return _of(field, Range(_path(field), _VIEWS[kind], op, bound))
 
     def _membership(self, expr: ast.In) -> Predicate:
         if isinstance(expr.value, ast.Field):
@@ -202,7 +211,7 @@ class _Lowering:
     def _pattern(self, expr: ast.Pattern) -> Predicate:
         patterns = [str(pattern.value) for pattern in expr.patterns]
         field, insensitive = expr.value, expr.op in _INSENSITIVE_PATTERNS
-        if not isinstance(field, ast.Field) or self._type(field) not in (Type.ANY, Type.STRING):
+        if not isinstance(field, ast.Field) or self._type(field) not in _TEXTUAL:
             return self._combination(expr)
         if expr.op.startswith("regex"):
             return _of(field, Regex(_path(field), tuple(dict.fromkeys(patterns)), insensitive))
@@ -214,7 +223,7 @@ class _Lowering:
         texts = [arg.value for arg in rest if isinstance(arg, ast.Literal) and isinstance(arg.value, str)]
         if isinstance(value, ast.Field) and len(texts) == len(rest):
             kind = self._type(value)
-            if name == "wildcard" and kind in (Type.ANY, Type.STRING):
+            if name == "wildcard" and kind in _TEXTUAL:
                 return _wildcard_leaves(value, texts, insensitive=call.insensitive)
             if name == "cidrmatch" and kind in (Type.ANY, Type.IP) and all(map(_is_block, texts)):
                 return _of(value, InBlocks(_path(value), frozenset(texts)))
@@ -415,6 +424,7 @@ class _Members(NamedTuple):
         members = cls({}, set())
         for constant in constants:
             met = _common_type(value, constant)
+            met = Type.STRING if met is Type.VERSION else met  # equal is what is spelt alike
             block = _block(constant) if met is Type.IP else None
             if block is not None:
                 members.blocks.add(block)
@@ -442,12 +452,13 @@ def _common_type(left: _Typed, right: _Typed) -> Type | None:
         return b
     if left.constant != right.constant:
         return b if left.constant else a
-    return next((kind for kind in (Type.IP, Type.DATE) if {a, b} == {kind, Type.STRING}), None)
+    read_from_text = (Type.IP, Type.DATE, Type.VERSION)
+    return next((kind for kind in read_from_text if {a, b} == {kind, Type.STRING}), None)
 
 
 def _convert(builder: Builder, typed: _Typed, kind: Type) -> Operand:
     """The operand as a value of `kind`, null where it is none."""
-    if kind in (typed.type, Type.ANY):
+    if kind in (typed.type, Type.ANY) or {kind, typed.type} == {Type.STRING, Type.VERSION}:
         return typed.operand
     if typed.type in _TEXT_CONVERSIONS:
         return (
@@ -483,6 +494,8 @@ def _compare(builder: Builder, op: str, left: _Typed, right: _Typed, *, insensit
             if block is not None:
                 return _in_block(builder, op, other, block)
     sides = [_convert(builder, side, kind) for side in (left, right)]
+    if kind is Type.VERSION and op in _ORDER:
+        sides = [builder.apply("as_version", side) for side in sides]
     if insensitive:
         sides = [builder.apply("folded", side) for side in sides]
     return builder.apply("comparison", *sides, details=(op,))

@@ -18,7 +18,7 @@ from typing import Literal
 from detectord.compiler.values import Program
 from detectord.eql.text import Scalar
 
-View = Literal["values", "text", "folded", "numbers", "booleans", "addresses", "instants"]
+View = Literal["values", "text", "folded", "numbers", "booleans", "addresses", "dates", "versions"]
 
 
 @dataclass(frozen=True, slots=True)

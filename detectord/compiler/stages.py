@@ -26,7 +26,7 @@ from detectord.compiler.order import order_predicate
 from detectord.compiler.predicates import TRUE, Predicate, aliases, needs_company, possible, render
 from detectord.compiler.simplify import simplify_predicate
 from detectord.eql import ast
-from detectord.events.ecs import FIELD_TYPES
+from detectord.events.fields import FIELD_TYPES
 from detectord.rules.rule import Rule
 
 Timer = Callable[[str], AbstractContextManager[object]]

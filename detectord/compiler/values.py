@@ -21,12 +21,14 @@ from detectord.eql.address import Blocks, canonical_text, parse_address
 from detectord.eql.arithmetic import OPERATIONS as ARITHMETIC
 from detectord.eql.arithmetic import negate
 from detectord.eql.compare import compare
+from detectord.eql.dates import parse_date
 from detectord.eql.functions import FUNCTIONS
 from detectord.eql.regex import compile_regex
 from detectord.eql.text import Scalar, fold, string_of
+from detectord.eql.version import version_key
 from detectord.eql.wildcard import compile_wildcards
 from detectord.events.event import boolean_of, number_of
-from detectord.events.time import format_milliseconds, parse_instant
+from detectord.events.time import format_milliseconds
 
 Value = Scalar | None
 Function = Callable[..., Value]
@@ -192,7 +194,12 @@ def as_address() -> Function:
 
 def as_instant() -> Function:
     """The instant (ns) that a string or number spells."""
-    return parse_instant
+    return parse_date
+
+
+def as_version() -> Function:
+    """What orders the version that a string is."""
+    return _unless_null(version_key)
 
 
 def text_of_address() -> Function:
@@ -267,8 +274,8 @@ OPERATIONS: Mapping[str, Callable[..., Function]] = MappingProxyType(
         operation.__name__: operation
         for operation in (
             comparison, arithmetic, negative, function, as_text, as_number, as_boolean, as_address,
-            as_instant, text_of_address, text_of_instant, folded, member, in_blocks, wildcards, regex,
-            inverse, conjunction, disjunction, found,
+            as_instant, as_version, text_of_address, text_of_instant, folded, member, in_blocks, wildcards,
+            regex, inverse, conjunction, disjunction, found,
         )
     }
 )  # fmt: skip

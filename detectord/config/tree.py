@@ -183,6 +183,9 @@ class RulesConfig(Section, frozen=True):
     """Rule files, or folders of them."""
     maturity: tuple[str, ...] = ("production",)
     """The maturities that are loaded."""
+    strict_fields: bool = False
+    """Refuse a rule that asks for a field no schema knows and that is not marked with `?`; else it is a
+    warning."""
     min_loaded: Annotated[int, Meta(ge=0)] = 1
     """Fewer loaded rules than this, and the daemon refuses to start (exit 65)."""
     watch: bool = False

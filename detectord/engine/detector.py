@@ -21,7 +21,7 @@ from detectord.engine.detection import Detection
 from detectord.engine.dispatch import Dispatcher, Tallies
 from detectord.engine.hits import (
     PROCESS_ENDS,
-    PROCESS_STARTS,
+    PROCESS_TOLD,
     EventHits,
     Order,
     RuleHit,
@@ -44,7 +44,7 @@ MAX_COMPLETED = 100
 """Sequences of one rule that one event may complete in one state partition, by having many join keys;
 each is an alert with all its events, so that more would be a way to flood us."""
 
-_PROCESS_HITS = (PROCESS_STARTS, PROCESS_ENDS)
+_PROCESS_HITS = (PROCESS_TOLD, PROCESS_ENDS)
 
 AT_ONCE: Order = (0, (0, "", 0), "", 0)
 
@@ -179,7 +179,7 @@ class Detector:
         """A hit's turn has come."""
         if hit.match_hash in _PROCESS_HITS:
             identity = Identity.of_key(hit.steps[0].keys[0])
-            tell = state.lineage.tell if hit.match_hash == PROCESS_STARTS else state.lineage.end
+            tell = state.lineage.tell if hit.match_hash == PROCESS_TOLD else state.lineage.end
             tell(identity)
             return
         alike = self._rules.get(hit.match_hash)

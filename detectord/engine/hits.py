@@ -27,8 +27,8 @@ from detectord.events.event import Event
 from detectord.events.identity import sid, sid_order
 from detectord.events.record import Record
 
-PROCESS_STARTS, PROCESS_ENDS = "!process", "~process"
-"""In the place of a match hash: the event starts, or ends, a process. Of one event's hits the one comes
+PROCESS_TOLD, PROCESS_ENDS = "!process", "~process"
+"""In the place of a match hash: the event tells of a process, or ends it. Of one event's hits the one comes
 before those of rules, the other behind them, because equal ones stand in the order of these names."""
 
 Tie = tuple[int, str, int | float]
@@ -207,9 +207,9 @@ def _process_hits(
     for identity in found.processes:
         partition = partition_hash(identity.host or key_text(None)) % partitions
         steps = (StepKeys(0, False, (identity.key,)),)
-        for name, tells in ((PROCESS_STARTS, identity.starts), (PROCESS_ENDS, identity.ends)):
-            if tells:
-                yield partition, RuleHit(name, steps, time, order)
+        yield partition, RuleHit(PROCESS_TOLD, steps, time, order)
+        if identity.ends:
+            yield partition, RuleHit(PROCESS_ENDS, steps, time, order)
 
 
 def _time(time: int | None, record: Record, max_future: int, tallies: Tallies) -> int | None:

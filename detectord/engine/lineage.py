@@ -234,7 +234,11 @@ class Lineage:
     def _parent(self, host: _Host, own: Process | None, identity: Identity) -> Process | None:
         if own is not None and own.parent is not None:
             return host.processes.get(own.parent)
-        parent = self._find(host, identity.parent_entity, identity.parent_pid, begins=False)
+        is_alive = own is None or not own.ended
+        if identity.parent_entity is None and identity.parent_pid == identity.pid and is_alive:
+            return None  # it has that pid itself
+        pid = identity.parent_pid if identity.parent_entity is None else None
+        parent = self._find(host, identity.parent_entity, pid, begins=False)
         return None if parent is own else parent
 
     def _parent_told(self, host: _Host, process: Process, identity: Identity) -> int | None:

@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from detectord.eql import ast
-from detectord.eql.conditions import Conditions
+from detectord.eql.conditions import Conditions, UnknownFields
 from detectord.eql.diagnostics import Code, Diagnostic
 from detectord.eql.source import Span
 from detectord.eql.types import Type
+
+__all__ = ["MAX_FINDINGS", "MAX_STEPS", "UnknownFields", "check"]
 
 MAX_FINDINGS = 100
 MAX_STEPS = 1_000
@@ -28,14 +30,19 @@ _NO_TYPES: Mapping[str, str] = MappingProxyType({})
 
 
 def check(
-    query: ast.Query, *, types: Mapping[str, str] = _NO_TYPES, stream: bool = True
+    query: ast.Query,
+    *,
+    types: Mapping[str, str] = _NO_TYPES,
+    stream: bool = True,
+    unknown_fields: UnknownFields = "pass",
 ) -> tuple[Diagnostic, ...]:
     """The findings in a query, in the order of the text.
 
     `types` has the Elasticsearch types of fields by path (`{"process.pid": "long"}`). `stream` says
-    that the query is to run over an endless stream, where no pipe has a meaning.
+    that the query is to run over an endless stream, where no pipe has a meaning. `unknown_fields` says
+    what becomes of a field that `types` does not have and that is not marked with `?`.
     """
-    checker = _Checker(types, stream)
+    checker = _Checker(types, stream, unknown_fields)
     checker.query(query)
     return tuple(sorted(checker.found, key=lambda diagnostic: diagnostic.span.start))
 
@@ -43,10 +50,10 @@ def check(
 class _Checker:
     """One run over one query."""
 
-    def __init__(self, types: Mapping[str, str], stream: bool) -> None:
+    def __init__(self, types: Mapping[str, str], stream: bool, unknown_fields: UnknownFields) -> None:
         self.found: list[Diagnostic] = []
         self.stream = stream
-        self.conditions = Conditions(types, self.report)
+        self.conditions = Conditions(types, self.report, unknown_fields)
 
     def report(self, diagnostic: Diagnostic) -> None:
         if len(self.found) < MAX_FINDINGS:
@@ -96,6 +103,8 @@ class _Checker:
     def key(self, key: ast.Expr) -> None:
         if not isinstance(key, ast.Field):
             self.find(Code.KEY_NOT_A_FIELD, key.span)
+        else:
+            self.conditions.field(key)
 
     def matching_keys(self, body: ast.Sequence | ast.Sample | ast.Join, until: ast.Step | None) -> None:
         """Every step must have as many keys as the first one, of the same types by position."""

@@ -81,6 +81,9 @@ class Code(enum.Enum):
     VARIABLE_TWICE = "E117", "the variable `{name}` already stands for another element"
     NOT_A_VALUE = "E118", "{construct} is a condition, it has no value"
 
+    NOT_QUERYABLE = "E130", "`{field}` cannot be asked for: {why}"
+    UNKNOWN_FIELD_REFUSED = "E131", "no schema knows the field `{field}`"
+
     KEYS_AFTER_WITH = "E201", "`by` must stand before `with {word}`"
     BAD_MAXSPAN = "E202", "`{text}` is not a time span"
     BAD_RUNS = "E203", "`runs` must be a whole number from 1 to {limit}"
@@ -120,6 +123,8 @@ class Code(enum.Enum):
     ALWAYS_FALSE = "W103", "this condition is never true"
     NO_MAXSPAN = "W104", "this sequence has no `maxspan`"
     NOT_COMPARABLE = "W105", "{left} and {right} cannot be compared"
+
+    UNKNOWN_FIELD = "W110", "no schema knows the field `{field}`"
 
     @property
     def is_error(self) -> bool:

@@ -33,6 +33,8 @@ MAX_BYTES = 1024 * 1024
 """A rule file may be this long. The longest query known has 47 KB; 100 KB is designed for."""
 
 OTHER_FORMATS = frozenset((".ndjson", ".jsonl", ".json", ".yml", ".yaml"))
+LEDGER = "import-ledger.json"
+"""What `detectord import` leaves beside the rules it writes; it holds none."""
 
 _TOML_PLACE = re.compile(r"\(at (?:line (\d+), column (\d+)|end of document)\)$")
 
@@ -111,13 +113,15 @@ def load(
     *,
     maturity: Collection[str] = ("production",),
     types: FieldTypes = NO_TYPES,
+    strict_fields: bool = False,
 ) -> Loaded:
     """Load every rule in `paths` whose maturity is one of `maturity` (`deprecated` never is).
 
-    `types` says what is known of fields, path to Elasticsearch mapping type; queries are checked by it.
+    `types` says what is known of fields, path to Elasticsearch mapping type; queries are checked by it, and
+    `strict_fields` refuses a rule that asks for a field it does not have.
     Of two rules with one rule_id the later wins; if their content is the same, that is no finding.
     """
-    loading = _Loading(maturity, types)
+    loading = _Loading(maturity, types, strict_fields)
     for path in paths:
         real = os.path.realpath(path)
         ruleset = os.path.basename(real if os.path.isdir(real) else os.path.dirname(real))
@@ -134,6 +138,7 @@ def read_file(
     *,
     maturity: Collection[str] = ("production",),
     types: FieldTypes = NO_TYPES,
+    strict_fields: bool = False,
     ruleset: str = "",
 ) -> Reading:
     """The one rule of a TOML file; whatever keeps the file from being read is a finding."""
@@ -142,7 +147,9 @@ def read_file(
             data = stream.read(MAX_BYTES + 1)
     except OSError as error:
         return _unread(_shown(file), "", RuleCode.UNREADABLE, error=error.strerror or str(error))
-    return read_bytes(data, _shown(file), maturity=maturity, types=types, ruleset=ruleset)
+    return read_bytes(
+        data, _shown(file), maturity=maturity, types=types, strict_fields=strict_fields, ruleset=ruleset
+    )
 
 
 def read_bytes(
@@ -151,6 +158,7 @@ def read_bytes(
     *,
     maturity: Collection[str] = ("production",),
     types: FieldTypes = NO_TYPES,
+    strict_fields: bool = False,
     ruleset: str = "",
 ) -> Reading:
     """The one rule in the bytes of a TOML file named `file`."""
@@ -168,7 +176,9 @@ def read_bytes(
         return _unread(file, text, RuleCode.TOO_DEEP, error.offset, limit=MAX_DEPTH)
     except ValueError as error:  # tomllib's own error is one; so is an integer with too many digits
         return _not_toml(file, text, str(error))
-    return read(document, places, file, maturity=maturity, types=types, ruleset=ruleset)
+    return read(
+        document, places, file, maturity=maturity, types=types, strict_fields=strict_fields, ruleset=ruleset
+    )
 
 
 def _shown(path: Path) -> str:
@@ -242,7 +252,7 @@ def _listed(directory: Path) -> tuple[list[str], str]:
 
 
 def _holds_rules(file: Path) -> bool:
-    known = is_rule_file(file.name) or file.suffix in OTHER_FORMATS
+    known = is_rule_file(file.name) or (file.suffix in OTHER_FORMATS and file.name != LEDGER)
     return known and not file.is_dir()
 
 
@@ -255,6 +265,7 @@ class _Loading:
 
     maturity: Collection[str]
     types: FieldTypes
+    strict_fields: bool
     rules: dict[str, Rule] = field(default_factory=dict)
     refused: list[Refusal] = field(default_factory=list)
     warnings: list[Entry] = field(default_factory=list)
@@ -272,7 +283,14 @@ class _Loading:
         if file.suffix != ".toml":
             self.keep(name, _unread(name, "", RuleCode.UNKNOWN_FORMAT, suffix=file.suffix))
         else:
-            self.keep(name, read_file(file, maturity=self.maturity, types=self.types, ruleset=ruleset))
+            reading = read_file(
+                file,
+                maturity=self.maturity,
+                types=self.types,
+                strict_fields=self.strict_fields,
+                ruleset=ruleset,
+            )
+            self.keep(name, reading)
 
     def keep(self, file: str, reading: Reading) -> None:
         """Put a reading where it belongs: a rule, a refusal, or neither; and its warnings."""

@@ -30,7 +30,7 @@ from detectord.config import Config, Duration, masked, require_supported
 from detectord.engine.detector import EngineSettings
 from detectord.engine.watermark import EventTimeWatermark
 from detectord.eql import ast
-from detectord.events.ecs import FIELD_TYPES
+from detectord.events.fields import FIELD_TYPES
 from detectord.kafka import KafkaSettings
 from detectord.metrics import KnownRule, Metrics
 from detectord.rules.load import Loaded, load
@@ -75,7 +75,12 @@ def run(config: Config) -> int:
     for sentence in config.not_yet():
         LOG.warning("config.no_effect", reason=sentence)
     paths = [Path(path) for path in config.rules.paths]
-    loaded = load(paths, maturity=config.rules.maturity, types=FIELD_TYPES)
+    loaded = load(
+        paths,
+        maturity=config.rules.maturity,
+        types=FIELD_TYPES,
+        strict_fields=config.rules.strict_fields,
+    )
     _report_rules(loaded)
     _report_long_spans(loaded, config.state.max_span)
     if len(loaded.rules) < config.rules.min_loaded:

@@ -5,7 +5,7 @@ its file. `waiting.toml` lists by name, under a reason, what is not answered yet
 fails here until it is taken off the list, an unlisted one that fails, fails. What is listed under `match`
 waits in the stream, too. Samples do not run as a stream: there, time bounds them.
 
-The oracle is told the types of the suite's mapping; an engine knows what the JSON values tell.
+All are told the types of the suite's mapping.
 """
 
 from __future__ import annotations
@@ -107,12 +107,13 @@ def _differs(case: Case, engine: str) -> str:
         "tiebreaker_field": options["tiebreaker"],
         "event_category_field": options["event_category_field"],
         "size": options["size"],
+        "types": mapping.types,
     }
     if options["max_samples_per_key"] is not None:
         arguments["max_samples_per_key"] = options["max_samples_per_key"]
     results: Results
     if engine == "oracle":
-        results = oracle(case.query, events, types=mapping.types, **arguments)
+        results = oracle(case.query, events, **arguments)
     else:
         results = ENGINES[engine](case.query, events, **arguments)
     id_field = options["id_field"]
@@ -128,8 +129,10 @@ def _key_text(key: Any) -> str:
 
 
 def _listed(engine: str) -> dict[str, str]:
-    own = "match" if engine == "stream" else engine
-    return {name: reason for reason, names in _LEDGER.get(own, {}).items() for name in names}
+    parts = ("match", "stream") if engine == "stream" else (engine,)
+    return {
+        name: reason for part in parts for reason, names in _LEDGER.get(part, {}).items() for name in names
+    }
 
 
 def _pairs() -> Iterator[Any]:
@@ -154,7 +157,7 @@ def test_case(case: Case, engine: str) -> None:
     pytest.xfail(f"waits for: {reason}")
 
 
-@pytest.mark.parametrize("engine", ["oracle", "match"])
+@pytest.mark.parametrize("engine", ["oracle", "match", "stream"])
 def test_the_ledger_lists_only_cases_there_are(engine: str) -> None:
     listed = [name for names in _LEDGER.get(engine, {}).values() for name in names]
     assert sorted(set(listed)) == sorted(listed)

@@ -48,6 +48,19 @@ def test_a_folder_is_walked_in_the_order_of_names(tmp_path: Path) -> None:
     assert loaded.rules[2].path == str(tmp_path / "b" / "z.toml")
 
 
+def test_fields_no_schema_knows(tmp_path: Path) -> None:
+    write(tmp_path, a=rule_text("a", query='process where process.nmae == "x" and ?own == 1'))
+    warned = load([tmp_path], types={"process.name": "keyword"})
+    assert (ids(warned), [each.code for each in warned.warnings]) == (["a"], ["W110"])
+    refused = load([tmp_path], types={"process.name": "keyword"}, strict_fields=True)
+    assert (ids(refused), [(each.code, each.reason) for each in refused.refused]) == (
+        [],
+        [("E131", "parse_error")],
+    )
+    unasked = load([tmp_path], strict_fields=True)
+    assert (ids(unasked), unasked.refused, unasked.warnings) == (["a"], (), ())
+
+
 def test_what_is_never_a_rule(tmp_path: Path) -> None:
     write(tmp_path, a=rule_text("a"), exceptions__e="nonsense", x__exceptions__e="nonsense")
     write(tmp_path / ".hidden", h=rule_text("h"))
