@@ -208,7 +208,7 @@ def _process_event(choices: Choices, tree: _Tree, number: int) -> dict[str, Any]
     kind = choices.number(12)
     own = number % tree.processes if kind < 5 else choices.number(tree.processes)
     parent = (own - 1) % tree.processes if choices.number(5) < 4 else choices.number(tree.processes)
-    host = choices.pick(("h",) * 14 + ("g", None))
+    host = choices.pick((*("h",) * 28, "g", "g", "g", None, None, ["g", "h"]))
     if host is not None:
         put(document, "host.id", choices.number(2), host)
     category, event_type, action = _KINDS[kind]

@@ -802,7 +802,8 @@ class Place(NamedTuple):
 
 
 class _Data:
-    """The events of one search, with what its query asks of them."""
+    """The events of one search, with what its query asks of them. `host`: only those of one host, on which
+    the query asks for lineage; "" for those without a host."""
 
     def __init__(
         self,
@@ -812,6 +813,7 @@ class _Data:
         timestamp_field: str,
         tiebreaker_field: str | None,
         category_field: str,
+        host: str | None = None,
     ) -> None:
         self.events = events
         self.types = types
@@ -820,9 +822,10 @@ class _Data:
             Place(self._ns(event, timestamp_field), self._tiebreaker(event, tiebreaker_field), index)
             for index, event in enumerate(events)
         ]
+        self.host = host
         self.ancestry = _Ancestry()
-        if lineages := _lineages_of(query):
-            self.ancestry.walk(self, lineages)
+        if host is not None:
+            self.ancestry.walk(self, host, _lineages_of(query))
 
     def _ns(self, event: dict[str, Any], field: str) -> float:
         """The event's time; infinity without one, so that it stands last."""
@@ -838,6 +841,8 @@ class _Data:
     def ordered(self, *, timed: bool) -> list[int]:
         """The events' indexes in order; with `timed`, only of events that have a time."""
         wanted = (index for index, place in enumerate(self.places) if not timed or place.ns != math.inf)
+        if self.host is not None:
+            wanted = (index for index in wanted if self.host in hosts_of(self.events[index]))
         return sorted(wanted, key=self.places.__getitem__)
 
     def accepts(self, query: ast.EventQuery, index: int, named: Mapping[str, int] = {}) -> bool:
@@ -918,8 +923,8 @@ class _Process:
 class _Host:
     """The processes of one host, by their names."""
 
-    def __init__(self, name: str | None) -> None:
-        self.has_pids = name is not None
+    def __init__(self, name: str) -> None:
+        self.has_pids = bool(name)
         self.by_entity: dict[str, _Process] = {}
         self.by_pid: dict[int | float, _Process] = {}
 
@@ -943,14 +948,20 @@ class _Host:
 
     def ask(self, event: dict[str, Any]) -> tuple[_Process | None, _Process | None]:
         """The event's process and its parent, as far as they are known; nothing changes."""
-        own = self._find(_only_text(event, "process.entity_id"), self._pid(event, "process.pid"))
+        entity_id, pid = _only_text(event, "process.entity_id"), self._pid(event, "process.pid")
+        if entity_id is None and pid is None:
+            return None, None
+        own = self._find(entity_id, pid)
         if own is not None and own.parent is not None:
             return own, own.parent
         entity_id, pid = self._parent_name(event)
         parent = self._find(entity_id, pid if entity_id is None else None)
         return own, None if parent is own else parent
 
-    def end(self, process: _Process) -> None:
+    def end(self, event: dict[str, Any]) -> None:
+        process, _ = self.ask(event)
+        if process is None:
+            return
         process.ended = True
         if process.pid is not None:
             del self.by_pid[process.pid]
@@ -998,6 +1009,11 @@ class _Host:
         return None if parent is child else parent
 
 
+def hosts_of(event: dict[str, Any]) -> list[str]:
+    """The hosts that an event is of; "" if it names none."""
+    return sorted(set(_texts(event, "host.id"))) or [""]
+
+
 def _texts(event: dict[str, Any], path: str) -> list[str]:
     return [text(value) for value in values_at(event, path.split("."))]
 
@@ -1021,15 +1037,13 @@ class _Ancestry:
     def holds(self, lineage: ast.Lineage, index: int) -> bool:
         return (id(lineage), index) in self._true
 
-    def walk(self, data: _Data, lineages: Sequence[ast.Lineage]) -> None:
-        """Go through the events in order. A start or end is told, the questions are answered from what is
-        known, the event's own marks are set, and its process ends if it says so."""
-        hosts: dict[str | None, _Host] = {}
+    def walk(self, data: _Data, name: str, lineages: Sequence[ast.Lineage]) -> None:
+        """Go through the events of a host in order. A start is told, the questions are answered from what
+        is known, the event's own marks are set, and its process ends if it says so."""
+        host = _Host(name)
         for index in data.ordered(timed=True):
             event = data.events[index]
-            name = _only_text(event, "host.id")
-            host = hosts.setdefault(name, _Host(name))
-            process = host.tell(event) if _starts_or_ends(event) else None
+            process = host.tell(event) if _is_process_event(event, "start") else None
             own, parent = host.ask(event)
             self._true.update((id(each), index) for each in lineages if _is_marked(each, own, parent))
             marks = [id(each) for each in lineages if data.accepts(each.event, index)]
@@ -1037,12 +1051,8 @@ class _Ancestry:
                 process = host.tell(event)
             if process is not None:
                 process.marks.update(marks)
-                if _is_process_event(event, "end"):
-                    host.end(process)
-
-
-def _starts_or_ends(event: dict[str, Any]) -> bool:
-    return _is_process_event(event, "start") or _is_process_event(event, "end")
+            if _is_process_event(event, "end"):
+                host.end(event)
 
 
 def _is_marked(lineage: ast.Lineage, own: _Process | None, parent: _Process | None) -> bool:
@@ -1237,6 +1247,32 @@ def matches(
     return data.accepts(query, 0)
 
 
+def _found(query: ast.Query, data: _Data, max_samples_per_key: int) -> list[Match]:
+    match query.body:
+        case ast.EventQuery() as body:
+            order = data.ordered(timed=data.host is not None)  # lineage needs an order
+            return [Match((index,)) for index in order if data.accepts(body, index)]
+        case ast.Sequence() as body:
+            return _SequenceSearch(body, data).run()
+        case ast.Sample() as body:
+            return _samples(body, data, max_samples_per_key)
+        case ast.Join():
+            raise NotImplementedError("joins are not supported")
+
+
+def _by_host(query: ast.Query, hosts: Sequence[_Data], max_samples_per_key: int) -> list[Match]:
+    """The results of every host, in order."""
+    found = [each for data in hosts for each in _found(query, data, max_samples_per_key)]
+    if isinstance(query.body, ast.Sample):
+        return sorted(found, key=lambda each: rank(each.join_keys))
+    places = hosts[0].places
+
+    def place(result: Match) -> tuple[Place, tuple[Any, ...]]:
+        return max(places[index] for index in result.events if index is not None), rank(result.join_keys)
+
+    return sorted(found, key=place)
+
+
 def places_of(
     events: Sequence[dict[str, Any]], timestamp_field: str, tiebreaker_field: str | None
 ) -> list[Place]:
@@ -1258,17 +1294,12 @@ def run(
 ) -> list[Match]:
     """All results of one search over the events, in order. `size` keeps the last ones, of samples the first.
     Joins: NotImplementedError."""
-    data = _Data(query, events, _types(types), timestamp_field, tiebreaker_field, event_category_field)
-    match query.body:
-        case ast.EventQuery() as body:
-            order = data.ordered(timed=bool(_lineages_of(query)))  # relatives need an order
-            results = [Match((index,)) for index in order if data.accepts(body, index)]
-        case ast.Sequence() as body:
-            results = _SequenceSearch(body, data).run()
-        case ast.Sample() as body:
-            results = _samples(body, data, max_samples_per_key)
-        case ast.Join():
-            raise NotImplementedError("joins are not supported")
+    arguments = (query, events, _types(types), timestamp_field, tiebreaker_field, event_category_field)
+    if _lineages_of(query):
+        hosts = sorted({host for event in events for host in hosts_of(event)})
+        results = _by_host(query, [_Data(*arguments, host) for host in hosts], max_samples_per_key)
+    else:
+        results = _found(query, _Data(*arguments), max_samples_per_key)
     for pipe in query.pipes:
         limit = _Condition({}, {}).value(pipe.args[0], iter(())).value
         results = results[:limit] if pipe.name == "head" else results[max(0, len(results) - limit) :]
