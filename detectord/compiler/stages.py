@@ -144,11 +144,15 @@ def lower(draft: Draft) -> Draft:
             StepDraft(_filtered(query, draft.rule.filter), (), Role.INNER, number)
             for number, query in enumerate(inner[known:], start=known)
         ]
-    return _by_host(replace(draft, steps=tuple(steps))) if inner else replace(draft, steps=tuple(steps))
+    lowered = replace(draft, steps=tuple(steps))
+    is_on_a_host = draft.rule.dialect == "endpoint" and not isinstance(draft.rule.query.body, ast.EventQuery)
+    return _by_host(lowered) if inner or is_on_a_host else lowered
 
 
 def _by_host(draft: Draft) -> Draft:
-    """A process has relatives on its own host only, so whatever asks for them is kept by host."""
+    """A process has relatives on its own host only, so whatever asks for them is kept by host. So is a
+    sequence of an endpoint rule: on the endpoint it saw one host, and joins files by path, processes by
+    pid."""
     if _host_position(tuple(step for step in draft.steps if step.role is not Role.INNER)) == 0:
         return draft.map(lambda step: replace(step, keys=step.keys or (HOST,)))
     return draft.map(lambda step: replace(step, keys=(HOST, *step.keys)))

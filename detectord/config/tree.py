@@ -236,6 +236,8 @@ class EngineConfig(Section, frozen=True):
 
     max_key_tuples: Positive = 1_000
     """Most join keys that one event may take part with, when its key fields hold several values."""
+    max_lineage: Positive = 10_000
+    """Most processes remembered a host, for rules that ask for the relatives of a process."""
 
 
 class TimeConfig(Section, frozen=True):

@@ -20,11 +20,13 @@ def kind_of_rule(rule: Rule) -> str:
 
 
 def routing(rule: Rule) -> str:
-    """Where the state of a rule is kept: `host` if all steps are joined by host.id or the rule asks for a
-    process's relatives, else `global`; empty for a rule without state."""
+    """Where the state of a rule is kept: `host` if all steps are joined by host.id, the rule asks for a
+    process's relatives, or comes from an endpoint; else `global`; empty for a rule without state."""
     body = rule.query.body
     if isinstance(body, ast.EventQuery):
         return "host" if _asks_for_relatives(body.condition) else ""
+    if rule.dialect == "endpoint":
+        return "host"
     until = body.until if isinstance(body, ast.Sequence) else None
     steps = (*body.steps, *([until] if until is not None else []))
     columns = zip(*((*body.keys, *step.keys) for step in steps), strict=False)
@@ -43,7 +45,7 @@ def _asks_for_relatives(condition: ast.Expr) -> bool:
 
 
 def _is_host(key: ast.Expr) -> bool:
-    return isinstance(key, ast.Field) and key.path == HOST and not key.optional
+    return isinstance(key, ast.Field) and key.path == HOST
 
 
 def has_implicit_maxspan(rule: Rule) -> bool:

@@ -202,6 +202,7 @@ class Daemon:
             by_arrival=not config.time.allowed_lateness,
             max_future=config.time.max_future,
             max_key_tuples=config.engine.max_key_tuples,
+            max_lineage=config.engine.max_lineage,
             max_span=config.state.max_span,
             max_bytes=config.state.max_bytes // config.workers,
             topic_indices=tuple(indices.items()),
