@@ -8,7 +8,7 @@ BIN := .venv/bin
 READY := .venv/ready
 CASES ?= 100000
 
-.PHONY: help venv demo test check fuzz bench docs golden lock clean
+.PHONY: help venv demo test check fuzz bench docs grammar golden lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,7 @@ check: $(READY)  ## what CI asks besides the tests: lint, types, layers, generat
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/grammar_tables.py --check
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/detectord check rules
 
@@ -44,6 +45,9 @@ bench: $(READY)  ## events a second of the shipped rules, by number of workers
 
 docs: $(READY)  ## write the generated pages of docs/ again
 	$(BIN)/python docs/generate.py
+
+grammar: $(READY)  ## make the parsing tables of the language again, after a change of its grammar
+	$(BIN)/python scripts/grammar_tables.py
 
 golden: $(READY)  ## write the expected outputs of tests again; then read the diff
 	$(BIN)/python -m pytest -q --update-goldens

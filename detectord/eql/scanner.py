@@ -48,9 +48,6 @@ class Token(_Token):
 
     __slots__ = ()
 
-    # lark asks the last token for these; our places are offsets only
-    line = column = end_line = end_column = None
-
     @property
     def span(self) -> Span:
         """The token's place."""

@@ -41,6 +41,7 @@ class RuleCode(enum.Enum):
     TOO_LARGE = "E404", "parse_error", "larger than {limit} bytes"
     TOO_DEEP = "E405", "parse_error", "nested deeper than {limit} levels"
     UNKNOWN_FORMAT = "E406", "unsupported_syntax", "rule files of the kind `{suffix}` are not supported yet"
+    TOO_MANY_VALUES = "E470", "parse_error", "more than {limit} keys and values"
     MISSING_KEY = "E410", "schema_error", "the key `{key}` is missing"
     WRONG_VALUE = "E411", "schema_error", "`{key}` must be {expected}, not {actual}"
     UNSUPPORTED_TYPE = "E420", "unsupported_type", "rules of the type `{type}` are not supported"

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from detectord.eql.source import Source
 from detectord.rules.findings import Finding, Reason, RuleCode, finding
-from detectord.rules.places import MAX_DEPTH, TooDeepError, scan
+from detectord.rules.places import MAX_DEPTH, MAX_VALUES, TooDeepError, TooManyError, scan
 from detectord.rules.rule import Rule
 from detectord.rules.schema import NO_TYPES, FieldTypes, Reading, read
 
@@ -166,6 +166,8 @@ def read_bytes(
         document = tomllib.loads(text)
     except TooDeepError as error:
         return _unread(file, text, RuleCode.TOO_DEEP, error.offset, limit=MAX_DEPTH)
+    except TooManyError:
+        return _unread(file, text, RuleCode.TOO_MANY_VALUES, limit=MAX_VALUES)
     except ValueError as error:  # tomllib's own error is one; so is an integer with too many digits
         return _not_toml(file, text, str(error))
     return read(document, places, file, maturity=maturity, types=types, ruleset=ruleset)

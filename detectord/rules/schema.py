@@ -19,13 +19,14 @@ import datetime
 import hashlib
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, cast
 
 from detectord.eql import analyse, ast
 from detectord.eql.diagnostics import Code
+from detectord.eql.scanner import MAX_LENGTH
 from detectord.eql.source import Source
 from detectord.rules.findings import Finding, RuleCode, finding, of_query
 from detectord.rules.places import Path, Places
@@ -397,7 +398,7 @@ class _Reader:
         for each in parsed.diagnostics:
             if each.code is Code.NO_MAXSPAN:
                 span = spelled_span(self.look_back())
-                place = source.offsets[each.span.start] if source.offsets else 0
+                place = source.place(each.span.start)
                 self.findings.append(finding(RuleCode.IMPLICIT_MAXSPAN, {"span": span}, self.file, place))
             else:
                 self.findings.append(of_query(each, source))
@@ -406,12 +407,14 @@ class _Reader:
     def query_source(self, text: str) -> Source:
         """The query with the place of each of its characters in the file."""
         path: Path = ("rule", "query")
-        offsets = self.places.string(path)
-        if offsets is None:
-            return Source(text, self.file.name, self.places.text, [self.places.of(path)])
-        written = self.document["rule"]["query"]
-        start = len(written) - len(written.lstrip())
-        return Source(text, self.file.name, self.places.text, offsets[start : start + len(text) + 1])
+
+        def offsets() -> Sequence[int]:
+            written = self.document["rule"]["query"]
+            start = len(written) - len(written.lstrip())
+            found = self.places.string(path) if start + len(text) <= MAX_LENGTH else None
+            return [self.places.of(path)] if found is None else found[start : start + len(text) + 1]
+
+        return Source(text, self.file.name, self.places.text, offsets)
 
     def refuse_unsupported(self, query: ast.Query | None) -> None:
         """Refuse what would change the rule if it were left out."""
