@@ -26,8 +26,8 @@ Path = tuple[str | int, ...]
 MAX_DEPTH = 24
 """The longest path; the rules of the world need eight."""
 MAX_VALUES = 5_000
-"""Most parts of keys, tables and list elements; the rules of the world need three hundred. `tomllib` takes a third of
-a second for so many."""
+"""Most parts of keys, tables and list elements; the rules of the world need three hundred. `tomllib` takes a
+third of a second for so many."""
 
 _BLANK = re.compile(r"[ \t]*")
 _BETWEEN = re.compile(r"(?:[ \t\r\n,]+|#[^\n]*)*")
