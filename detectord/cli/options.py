@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -30,6 +31,18 @@ def configured(command: Command) -> Command:
         help="A setting by its path, as in `--set log.level=debug`. May be repeated.",
     )
     return path(change(command))
+
+
+def cached(command: Command) -> Command:
+    """Add `--cache`, given to the command as `cache`."""
+    option = click.option(
+        "--cache",
+        metavar="DIR",
+        envvar="DETECTORD_RULES__CACHE",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Keep what was read from rule files there, so that the next time is faster.",
+    )
+    return option(command)
 
 
 def _settings(_: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:

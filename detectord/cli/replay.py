@@ -15,6 +15,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeElapsedColumn
 
 from detectord import log
 from detectord.cli.exits import ExitCode, explained
+from detectord.cli.options import cached
 from detectord.runtime.replay import NoRulesError, ReplayOptions, Summary, replay
 from detectord.runtime.supervisor import CrashLoopError
 from detectord.sinks import DeliveryError
@@ -71,6 +72,7 @@ class _SeveralValues(click.Command):
     help="Where alerts go, one document a line. Default: standard output.",
 )
 @click.option("--maturity", multiple=True, default=("production",), show_default=True)
+@cached
 def command(
     rules: tuple[Path, ...],
     inputs: tuple[str, ...],
@@ -78,6 +80,7 @@ def command(
     order: Literal["time", "arrival"],
     output: str | None,
     maturity: tuple[str, ...],
+    cache: Path | None,
 ) -> None:
     """Run the rules over files of events, with the engine that runs in the daemon."""
     options = ReplayOptions(
@@ -87,6 +90,7 @@ def command(
         order=order,
         output=None if output == "-" else output,
         maturity=maturity,
+        cache=cache,
     )
     log.setup(stream=sys.stderr, level="warning")
     with (

@@ -183,6 +183,9 @@ class RulesConfig(Section, frozen=True):
     """Rule files, or folders of them."""
     maturity: tuple[str, ...] = ("production",)
     """The maturities that are loaded."""
+    cache: str | None = None
+    """A directory for what was read from rule files, so that the next start is faster. It may be deleted at
+    any time. It is only used if nobody else may write to it. Without it nothing is kept."""
     min_loaded: Annotated[int, Meta(ge=0)] = 1
     """Fewer loaded rules than this, and the daemon refuses to start (exit 65)."""
     watch: bool = False

@@ -68,6 +68,7 @@ class RuleCode(enum.Enum):
         "implicit_maxspan: the sequence has no maxspan; its look-back of {span} holds",
     )
     WITHOUT_EFFECT = "W406", None, "`{key}` has no effect yet"
+    NO_CACHE = "W450", None, "the cache of rules is not used: {error}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,8 @@ def run(config: Config) -> int:
     for sentence in config.not_yet():
         LOG.warning("config.no_effect", reason=sentence)
     paths = [Path(path) for path in config.rules.paths]
-    loaded = load(paths, maturity=config.rules.maturity, types=FIELD_TYPES)
+    kept = Path(config.rules.cache) if config.rules.cache else None
+    loaded = load(paths, maturity=config.rules.maturity, types=FIELD_TYPES, cache=kept)
     _report_rules(loaded)
     _report_long_spans(loaded, config.state.max_span)
     if len(loaded.rules) < config.rules.min_loaded:

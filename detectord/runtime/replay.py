@@ -41,7 +41,7 @@ def silent(read: int, total: int | None) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayOptions:
-    """What to replay, and how. `output` None: standard output."""
+    """What to replay, and how. `output` None: standard output. `cache`: a directory, see rules/cache.py."""
 
     rules: Sequence[Path]
     inputs: Sequence[str]
@@ -50,6 +50,7 @@ class ReplayOptions:
     output: str | None = None
     maturity: Sequence[str] = ("production",)
     instance: str = "replay"
+    cache: Path | None = None
 
 
 @dataclass(slots=True)
@@ -111,7 +112,7 @@ def replay(options: ReplayOptions, progress: Progress = silent) -> Summary:
         DeliveryError: the output cannot be written.
         CrashLoopError: workers keep dying.
     """
-    loaded = load(options.rules, maturity=tuple(options.maturity), types=FIELD_TYPES)
+    loaded = load(options.rules, maturity=tuple(options.maturity), types=FIELD_TYPES, cache=options.cache)
     if not loaded.rules:
         raise NoRulesError(f"none of the rules could be loaded ({len(loaded.refused)} refused)")
     summary = Summary(loaded)
