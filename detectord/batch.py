@@ -19,6 +19,7 @@ from detectord.compiler.keys import join_keys
 from detectord.engine.hits import Tie, canonical_key, tie
 from detectord.engine.sequences import Row, new_row, walk
 from detectord.eql import analyse, ast
+from detectord.eql.constants import constant
 from detectord.eql.diagnostics import render
 from detectord.eql.source import Source
 from detectord.events.ecs import FIELD_TYPES
@@ -178,8 +179,6 @@ def key_order(key: JoinKey) -> tuple[tuple[int, float, str], ...]:
 
 
 def _limited(found: list[Match], pipe: ast.Pipe) -> list[Match]:
-    argument = pipe.args[0]
-    assert isinstance(argument, ast.Literal), "checked by eql.check"
-    assert isinstance(argument.value, int), "checked by eql.check"
-    count = argument.value
+    count = constant(pipe.args[0])
+    assert isinstance(count, int), "checked by eql.check"
     return found[:count] if pipe.name == "head" else found[max(0, len(found) - count) :]

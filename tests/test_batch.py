@@ -32,3 +32,8 @@ def test_a_timestamp_that_is_none_keeps_an_event_out_of_sequences_only(time: obj
     event = {**EVENT, "@timestamp": time}
     assert len(detectord.match("process where true", [event])) == 1
     assert detectord.match("sequence [any where true] [any where true]", [event, event]) == []
+
+
+@pytest.mark.parametrize(("pipe", "count"), [("head 5 - 3", 2), ("tail 2 * 2", 4), ("head (1 + 0)", 1)])
+def test_the_argument_of_a_pipe_is_computed(pipe: str, count: int) -> None:
+    assert len(detectord.match(f"any where true | {pipe}", [EVENT] * 6)) == count

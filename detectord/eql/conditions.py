@@ -387,7 +387,7 @@ def _mismatch(param: Param, arg: ast.Expr, found: Type) -> str:
     else:
         fits = found is param.type
     if param.whole and isinstance(arg, ast.Literal) and isinstance(arg.value, float):
-        fits = arg.value.is_integer()
+        fits = False  # also 1.0, as in Elasticsearch
     if fits:
         return ""
     return "a whole number" if param.whole else param.type.noun

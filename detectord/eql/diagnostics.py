@@ -103,6 +103,8 @@ class Code(enum.Enum):
     UNKNOWN_ALIAS = "E223", "no step is named `{name}`"
     REPEATED_CLAUSE = "E224", "this step has {what} twice"
 
+    SAMPLE_WITHOUT_KEYS = "E230", "a sample needs at least one join key"
+
     PIPE_IN_STREAM = "E301", "the pipe `{name}` is not supported in a stream"
     PIPE_NOT_SUPPORTED = "E302", "the pipe `{name}` is not supported"
     UNKNOWN_PIPE = "E303", "unrecognized pipe `{name}`"

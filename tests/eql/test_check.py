@@ -62,7 +62,7 @@ ACCEPTED = """
     substring(name, -5, null) == "x"                            indexOf(name, "a", null) == 0
     between(name, "a", "b", true) == "x"                        add(pid, 1) == 2
     string(name == "a" and flag) == "true"                      name in ("a", concat("b", "c"))
-    substring(name, 1.0) == "x"   length(shape) > 1             length(version) > 1
+    substring(name, 1) == "x"     length(shape) > 1             length(version) > 1
 """
 
 
@@ -122,6 +122,8 @@ def test_accepted(condition: str) -> None:
         ("endsWith(name, 1)", Code.WRONG_TYPE),
         ('between(name, "a", "b", "true") == ""', Code.WRONG_TYPE),
         ("substring(name, 1.5) == name", Code.WRONG_TYPE),
+        ("substring(name, 1.0) == name", Code.WRONG_TYPE),
+        ("number(name, 16.0) == 1", Code.WRONG_TYPE),
         ("substring(name, name) == name", Code.WRONG_TYPE),
         ('cidrMatch(pid, "10.0.0.0/8")', Code.WRONG_TYPE),
         ("cidrMatch(ip, 10)", Code.WRONG_TYPE),
@@ -238,8 +240,9 @@ HEADER = "sequence with maxspan=1m"
         (f"sample by x {A} {B}", [Code.SAMPLE_NOT_SUPPORTED]),
         (f"sample by x {A}", [Code.TOO_FEW_STEPS, Code.SAMPLE_NOT_SUPPORTED]),
         (f"sample {A} by x {B}", [Code.SAMPLE_NOT_SUPPORTED, Code.KEY_COUNT]),
-        (f"sample {A} !{B}", [Code.SAMPLE_NOT_SUPPORTED, Code.MISSING_STEP_MISPLACED]),
-        (f"sample {A} {B} with runs=3", [Code.SAMPLE_NOT_SUPPORTED, Code.RUNS_MISPLACED]),
+        (f"sample {A} {B}", [Code.SAMPLE_WITHOUT_KEYS, Code.SAMPLE_NOT_SUPPORTED]),
+        (f"sample by x {A} !{B}", [Code.SAMPLE_NOT_SUPPORTED, Code.MISSING_STEP_MISPLACED]),
+        (f"sample by x {A} {B} with runs=3", [Code.SAMPLE_NOT_SUPPORTED, Code.RUNS_MISPLACED]),
         (f"join {A} {B} until {A}", [Code.JOIN_NOT_SUPPORTED]),
         (f"join {A} !{B}", [Code.JOIN_NOT_SUPPORTED, Code.MISSING_STEP_MISPLACED]),
         (f"{HEADER} {A} " + f"{B} " * 999, []),
@@ -258,6 +261,11 @@ def test_steps(text: str, found: list[Code]) -> None:
         ("| head", [Code.PIPE_IN_STREAM], [Code.BAD_PIPE_ARGUMENT]),
         ("| head -1", [Code.PIPE_IN_STREAM], [Code.BAD_PIPE_ARGUMENT]),
         ("| head true", [Code.PIPE_IN_STREAM], [Code.BAD_PIPE_ARGUMENT]),
+        ("| head 2147483648 - 1", [Code.PIPE_IN_STREAM], []),
+        ("| tail 2 * (1 + 2)", [Code.PIPE_IN_STREAM], []),
+        ("| head 1 - 2", [Code.PIPE_IN_STREAM], [Code.BAD_PIPE_ARGUMENT]),
+        ("| head 2147483648", [Code.PIPE_IN_STREAM], [Code.BAD_PIPE_ARGUMENT]),
+        ("| head pid", [Code.PIPE_IN_STREAM], [Code.BAD_PIPE_ARGUMENT]),
         ("| head 1.0", [Code.PIPE_IN_STREAM], [Code.BAD_PIPE_ARGUMENT]),
         ("| count", [Code.PIPE_NOT_SUPPORTED], [Code.PIPE_NOT_SUPPORTED]),
         ("| unique a, b | sort c", [Code.PIPE_NOT_SUPPORTED] * 2, [Code.PIPE_NOT_SUPPORTED] * 2),
