@@ -66,7 +66,7 @@ class _Checker:
                 self.sequence(body)
             else:
                 self.unordered(body)
-        for pipe in query.pipes:
+        for pipe in query.pipes[:MAX_FINDINGS]:  # more say nothing new
             self.pipe(pipe)
 
     # -- steps and keys
@@ -165,7 +165,7 @@ class _Checker:
         elif pipe.name in _FOREIGN_PIPES:
             self.find(Code.PIPE_NOT_SUPPORTED, pipe.span, name=pipe.name)
         else:
-            close = get_close_matches(pipe.name[:_LONGEST_NAME], _LIMITS, n=1)
+            close = get_close_matches(pipe.name, _LIMITS, n=1) if len(pipe.name) < _LONGEST_NAME else []
             hint = f"did you mean `{close[0]}`?" if close else ""
             self.find(Code.UNKNOWN_PIPE, pipe.span, hint, name=pipe.name)
 

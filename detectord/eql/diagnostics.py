@@ -81,6 +81,11 @@ class Code(enum.Enum):
     VARIABLE_TWICE = "E117", "the variable `{name}` already stands for another element"
     NOT_A_VALUE = "E118", "{construct} is a condition, it has no value"
 
+    REGEXES_TOO_COMPLEX = (
+        "E140",
+        "the regular expressions of this query have more than {limit} states together",
+    )
+
     KEYS_AFTER_WITH = "E201", "`by` must stand before `with {word}`"
     BAD_MAXSPAN = "E202", "`{text}` is not a time span"
     BAD_RUNS = "E203", "`runs` must be a whole number from 1 to {limit}"
