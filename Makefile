@@ -37,8 +37,9 @@ check: $(READY)  ## what CI asks besides the tests: lint, types, layers, generat
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/detectord check rules
 
-fuzz: $(READY)  ## hold the engines against the oracle for CASES generated cases (100000)
+fuzz: $(READY)  ## hold the engines against the oracle, and mutated rules against the front end (CASES=100000)
 	$(BIN)/python tests/fuzz.py --cases $(CASES)
+	$(BIN)/python tests/fuzz.py --front-end --cases $(CASES)
 
 bench: $(READY)  ## events a second of the shipped rules, by number of workers
 	$(BIN)/python tests/bench/replay.py
