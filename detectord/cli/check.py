@@ -9,12 +9,16 @@ from pathlib import Path
 import click
 
 from detectord.cli.exits import ExitCode
+from detectord.cli.options import cached
+from detectord.cli.sarif import sarif
 from detectord.rules.load import Loaded, load
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json", "sarif"]), default="text", show_default=True
+)
 @click.option(
     "--maturity",
     multiple=True,
@@ -22,15 +26,19 @@ from detectord.rules.load import Loaded, load
     show_default=True,
     help="Maturities that are loaded. May be repeated.",
 )
+@cached
 @click.pass_context
-def command(ctx: click.Context, paths: tuple[Path, ...], form: str, maturity: tuple[str, ...]) -> None:
+def command(
+    ctx: click.Context, paths: tuple[Path, ...], form: str, maturity: tuple[str, ...], cache: Path | None
+) -> None:
     """Load the rules in PATHS and say which are refused, and why.
 
     Exits 65 if a rule is refused for another reason than its type.
     """
-    loaded = load(paths, maturity=maturity)
-    if form == "json":
-        click.echo(json.dumps(loaded.ledger(), indent=2, ensure_ascii=False))
+    loaded = load(paths, maturity=maturity, cache=cache)
+    if form != "text":
+        log = loaded.ledger() if form == "json" else sarif(loaded)
+        click.echo(json.dumps(log, indent=2, ensure_ascii=False))
     else:
         _print(loaded)
     ctx.exit(ExitCode.RULES if loaded.failed else ExitCode.OK)

@@ -67,7 +67,7 @@ class Conditions:
         self._condition(condition)
         # What is wrong in itself has no truth worth a warning
         if self._errors == before and constants.truth(condition) is False:
-            self._find(Code.ALWAYS_FALSE, condition.span)
+            self._find(Code.ALWAYS_FALSE, condition.span, "no event satisfies it, so the rule never alerts")
 
     def type_of(self, field: ast.Field) -> Type:
         """The type of a field."""

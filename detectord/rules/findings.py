@@ -73,8 +73,9 @@ class RuleCode(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One finding in one file. `code` is its number, `reason` is None for a warning; `line` and
-    `column` count from 1; `text` is the finding as a person reads it, several lines long."""
+    """One finding in one file. `code` is its number, `reason` is None for a warning; lines and columns
+    count from 1, the end is behind the last character; `text` is the finding as a person reads it, several
+    lines long; `hint` is a way out, or empty."""
 
     code: str
     reason: Reason | None
@@ -82,6 +83,9 @@ class Finding:
     column: int
     message: str
     text: str
+    end_line: int
+    end_column: int
+    hint: str = ""
 
 
 def finding(code: RuleCode, args: Mapping[str, object], source: Source, offset: int = 0) -> Finding:
@@ -91,7 +95,14 @@ def finding(code: RuleCode, args: Mapping[str, object], source: Source, offset: 
     kind = "warning" if code.reason is None else "error"
     text = f"{source.name}:{line}:{column}: {kind}[{code.number}]: {message}"
     return Finding(
-        code.number, code.reason, line, column, message, text + _pointed_at(source.line(line), column)
+        code.number,
+        code.reason,
+        line,
+        column,
+        message,
+        text + _pointed_at(source.line(line), column),
+        line,
+        column + 1,
     )
 
 
@@ -111,14 +122,15 @@ def _cut(text: str, length: int) -> str:
 
 def of_query(diagnostic: Diagnostic, source: Source) -> Finding:
     """A finding of the language about the query `source`."""
-    line, column = source.position(diagnostic.span.start)
+    span = diagnostic.span
     return Finding(
         diagnostic.code.number,
         _reason(diagnostic),
-        line,
-        column,
+        *source.position(span.start),
         diagnostic.message,
         render(diagnostic, source),
+        *source.position(max(span.end, span.start + 1)),
+        diagnostic.hint,
     )
 
 

@@ -44,7 +44,7 @@ _TOML_PLACE = re.compile(r"\(at (?:line (\d+), column (\d+)|end of document)\)$"
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One line of the ledger: what was found in a file. `rule_id` and `name` are empty where the file
-    does not tell them; `message` is the whole text for a person, of all findings of a refused rule."""
+    does not tell them; `message` is the whole text for a person, of all `findings` that refuse a rule."""
 
     file: str
     rule_id: str
@@ -53,6 +53,7 @@ class Entry:
     line: int
     column: int
     message: str
+    findings: tuple[Finding, ...] = field(kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,13 +372,23 @@ class _Loading:
                 column=first.column,
                 message="\n".join(each.text for each in findings),
                 reason=first.reason,
+                findings=tuple(findings),
             )
         )
 
     def warn(self, file: str, reading: Reading, found: Finding) -> None:
         """Put a warning into the ledger."""
         self.warnings.append(
-            Entry(file, reading.rule_id, reading.name, found.code, found.line, found.column, found.text)
+            Entry(
+                file,
+                reading.rule_id,
+                reading.name,
+                found.code,
+                found.line,
+                found.column,
+                found.text,
+                findings=(found,),
+            )
         )
 
     def result(self) -> Loaded:

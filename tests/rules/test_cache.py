@@ -55,7 +55,7 @@ def test_an_entry_is_the_reading(query: ast.Query, extra: object, threat: list[d
         rule_id="r", name="n", query_text="any where true", query=query, tags=("a", "b"),
         threat=tuple(threat), extra={"note": extra}, look_back=7,
     )  # fmt: skip
-    found = Finding("W101", None, 3, 4, "message", "text")
+    found = Finding("W101", None, 3, 4, "message", "text", 3, 9, "hint")
     reading = Reading("r", "n", (found,), rule, (("rule.x", found),))
     again = cache.from_bytes(cache.to_bytes(reading))
     assert again == reading
