@@ -41,7 +41,8 @@ fuzz: $(READY)  ## hold the engines against the oracle, and mutated rules agains
 	$(BIN)/python tests/fuzz.py --cases $(CASES)
 	$(BIN)/python tests/fuzz.py --front-end --cases $(CASES)
 
-bench: $(READY)  ## events a second of the shipped rules, by number of workers
+bench: $(READY)  ## how long rules take to load; events a second of the shipped rules, by number of workers
+	$(BIN)/python tests/bench/load.py
 	$(BIN)/python tests/bench/replay.py
 
 docs: $(READY)  ## write the generated pages of docs/ again

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import os
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from testing import REPOSITORY, shared_data
 
-from detectord.eql import ast
+from detectord.compiler import compile_rule
+from detectord.eql import ast, parser
 from detectord.rules import cache, load
 from detectord.rules.findings import Finding
 from detectord.rules.load import Loaded
@@ -230,6 +232,18 @@ def test_a_pack_is_not_a_link_or_a_pipe(tmp_path: Path) -> None:
     path.symlink_to("/etc/hostname")
     (warning,) = loaded(tmp_path).warnings
     assert warning.code == "W450"
+
+
+def test_a_worker_parses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded(tmp_path)
+    sent = pickle.dumps(loaded(tmp_path).rules)
+
+    def parsed(*_: object) -> None:
+        raise AssertionError("a worker has parsed a query")
+
+    monkeypatch.setattr(parser, "scan", parsed)
+    for rule in pickle.loads(sent):
+        assert compile_rule(rule).steps
 
 
 def test_what_cannot_be_written_down_is_not_kept(tmp_path: Path) -> None:
