@@ -199,7 +199,11 @@ STATE_REMOVED = _counter(
     "detectord_state_removed_total",
     "Partial sequences that ended. `capacity` may be a missed detection.",
     "rule_id",
-    reason=("expired", "completed", "until", "capacity", "reload"),
+    reason=("expired", "completed", "until", "ruled_out", "capacity", "reload"),
+)
+LINEAGE_FORGOTTEN = _counter(
+    "detectord_lineage_forgotten_total",
+    "Processes forgotten to keep the bounds; `child of` and its like may miss a detection.",
 )
 
 ALERTS = _counter(
@@ -259,6 +263,7 @@ TALLIES: Final[Mapping[str, Metric]] = {
     "key_tuples_capped": RULE_KEY_TUPLES_CAPPED,
     "combinations_capped": RULE_COMBINATIONS_CAPPED,
     "state_removed": STATE_REMOVED,
+    "lineage_forgotten": LINEAGE_FORGOTTEN,
     "worker_events": WORKER_EVENTS,
     "hits": HITS,
 }
@@ -267,14 +272,14 @@ TALLIES: Final[Mapping[str, Metric]] = {
 
 
 class KnownRule(NamedTuple):
-    """What metrics say about a loaded rule. `steps` is 1 for an event rule."""
+    """What metrics say about a loaded rule. `steps`: the names of its steps in metrics."""
 
     rule_id: str
     name: str
     severity: str
     type: Literal["event", "sequence", "sample"]
     version: int
-    steps: int
+    steps: tuple[str, ...] = ("event",)
     enabled: bool = True
 
 
@@ -370,9 +375,8 @@ class Metrics:
         if self.per_rule:
             self.set(RULE_INFO, 1, rule.rule_id, rule.name, rule.severity, rule.type, str(rule.version))
         sequence = rule.type != "event"
-        stages = [str(step) for step in range(rule.steps)] if sequence else ["event"]
-        for stage in stages:
-            self.count(RULE_MATCHES, 0, rule.rule_id, stage)
+        for step in rule.steps:
+            self.count(RULE_MATCHES, 0, rule.rule_id, step)
         self.count(ALERTS, 0, rule.rule_id, rule.severity)
         if sequence:
             for metric in (RULE_LATE_HITS, RULE_NO_TIME, RULE_KEY_TUPLES_CAPPED):

@@ -1,7 +1,7 @@
 """Writes the pages of docs/ that are made from the code: `make docs`. With `--check` it only compares.
 
-A page belongs here if it lists things that the code declares in one place. `PAGES` names each page
-and the function that makes its text.
+A page belongs here if it lists things that the code, or a file of cases, declares in one place. `PAGES`
+names each page and the function that makes its text.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import ast
 import functools
 import inspect
 import sys
+import tomllib
 import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -234,9 +235,55 @@ def _example(code: Code) -> tuple[str, str]:
     return (f"`` {cut} ``" if cut else ""), hint
 
 
+# --- docs/endpoint-examples.md ----------------------------------------------------------------
+
+
+ENDPOINT_CASES: Final = HERE.parent / "tests/cases/endpoint.toml"
+
+ENDPOINT_INTRODUCTION: Final = """\
+{made}
+# The endpoint dialect, in examples
+
+What [the endpoint dialect](endpoint-dialect.md) says, case by case. These are the cases of
+`tests/cases/endpoint.toml`: every one is run as a test, as a batch and as a stream. Events are numbered
+from 0, in the order of the list; `@timestamp` is in milliseconds."""
+
+
+def endpoint_page() -> str:
+    """Every case of the endpoint dialect: query, events, results."""
+    lines = [ENDPOINT_INTRODUCTION.format(made=MADE)]
+    part = ""
+    for case in tomllib.loads(ENDPOINT_CASES.read_text(encoding="utf-8"))["case"]:
+        if case["part"] != part:
+            part = case["part"]
+            lines += ["", f"## {part}"]
+        events = [line for line in case["events"].splitlines() if line]
+        lines += ["", f"### {case['name'][0].upper()}{case['name'][1:]}", "", case["about"]]
+        lines += ["", "```", case["query"].strip(), "```"]
+        lines += ["", "```", *(f"{number}  {event}" for number, event in enumerate(events)), "```"]
+        lines += ["", f"Result: {_result(case)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _result(case: dict[str, Any]) -> str:
+    if "match" in case:
+        return ", ".join(f"event {index}" for index in case["match"]) or "none"
+    sequences = [
+        ", ".join("no event" if index < 0 else str(index) for index in sequence)
+        for sequence in case["sequences"]
+    ]
+    keys = case.get("join_keys", [()] * len(sequences))
+    shown = [
+        f"({sequence})" + (f" for {', '.join(map(str, key))}" if key else "")
+        for sequence, key in zip(sequences, keys, strict=True)
+    ]
+    return "; ".join(shown) or "none"
+
+
 PAGES: Final[dict[str, Callable[[], str]]] = {
     "config.md": config_page,
     "diagnostics.md": diagnostics_page,
+    "endpoint-examples.md": endpoint_page,
     "metrics.md": metrics_page,
 }
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from hypothesis import strategies as st
 
 from detectord.eql import ast
-from detectord.eql.printer import to_text
+from detectord.eql.printer import expression_text, to_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,6 +37,7 @@ PATHS = (
     "0",
     "é",
 )
+VARIABLES = ("$v", "$entry", "$_2", "$by")
 FUNCTIONS = ("length", "endsWith", "cidrMatch", "concat", "substring", "nope", "indexof")
 TEXTS = (
     "a",
@@ -84,16 +85,19 @@ class _Trees:
     def __init__(self, data: bytes) -> None:
         self.choices = _Choices(data)
         self.depth = 0
+        self.readable: list[str] = []  # names of earlier steps
 
     def query(self) -> ast.Query:
         choose = self.choices
-        steps = choose.one((0, 1, 2, 3))
+        steps = choose.one((0, 1, 2, 3, 1, 1))
         if steps == 0:
             body: ast.EventQuery | ast.Sequence | ast.Sample | ast.Join = self.event()
         elif steps == 1:
             until = self.step() if choose.below(2) else None
             span = choose.one((None, *SPANS))
-            body = ast.Sequence(choose.some(self.step, 1), self.keys(), span, until)
+            named_steps = choose.some(self.named_step, 1)
+            self.readable = []
+            body = ast.Sequence(named_steps, self.keys(), span, until)
         elif steps == 2:
             body = ast.Sample(choose.some(self.step, 1), self.keys())
         else:
@@ -102,13 +106,30 @@ class _Trees:
         return ast.Query(body, choose.some(self.pipe, 0, 2))
 
     def pipe(self) -> ast.Pipe:
-        return ast.Pipe(
-            self.choices.one(("head", "tail", "count", *NAMES)), self.choices.some(self.expr, 0, 2)
-        )
+        names = ("head", "tail", "count", *NAMES)
+        name = self.choices.one([name for name in names if name != "as"])  # `as x` names a step
+        return ast.Pipe(name, self.choices.some(self.expr, 0, 2))
 
     def step(self) -> ast.Step:
         runs = self.choices.one((1, 1, 2, 100))
         return ast.Step(self.event(), self.keys(), runs, bool(self.choices.below(2)))
+
+    def named_step(self) -> ast.Step:
+        """A step of a sequence: it may read the names before it, and have one."""
+        runs = self.choices.one((1, 1, 1, 2, 100))
+        missing = self.choices.below(4) == 3
+        names, self.readable = self.readable, [] if missing else self.readable
+        event = self.event()
+        self.readable = []
+        keys = self.keys()
+        self.readable = names
+        if missing or runs > 1 or not self.choices.below(2):
+            return ast.Step(event, keys, runs, missing)
+        if keys and expression_text(keys[-1]).endswith("as"):  # `by as as s0` has one name too many
+            return ast.Step(event, keys)
+        alias = f"{self.choices.one(('s', '_event', 'E'))}{len(names)}"
+        self.readable = [*names, alias]
+        return ast.Step(event, keys, alias=alias)
 
     def keys(self) -> tuple[ast.Expr, ...]:
         return self.choices.some(self.expr, 0, 2)
@@ -126,7 +147,13 @@ class _Trees:
 
     def field(self) -> ast.Field:
         path = self.choices.one((*PATHS, *KEYWORDS, *NAMES))
-        return ast.Field(path, bool(self.choices.below(2)))
+        kind = self.choices.below(8)
+        if kind == 6:
+            return ast.Field(self.choices.one(("", path, "a.b c")), scope=self.choices.one(VARIABLES))
+        if kind > 3 and self.readable:
+            optional = bool(self.choices.below(2))
+            return ast.Field(path, optional, scope=self.choices.one(self.readable))
+        return ast.Field(path, bool(kind % 2))
 
     def literal(self) -> ast.Literal:
         return ast.Literal(self.choices.one((*TEXTS, *NUMBERS, True, False, None)))
@@ -162,21 +189,32 @@ class _Trees:
         return ast.Call(self.choices.one(FUNCTIONS), args, bool(self.choices.below(2)))
 
     def lineage(self) -> ast.Lineage:
-        return ast.Lineage(self.choices.one(("child", "descendant", "event", "x")), self.event())
+        relation = self.choices.one(("child", "descendant", "event", "x"))
+        names, self.readable = self.readable, []
+        event = self.event()
+        self.readable = names
+        return ast.Lineage(relation, event)
+
+    def array_search(self) -> ast.ArraySearch:
+        return ast.ArraySearch(self.field(), self.choices.one(VARIABLES), self.expr())
 
     # Doubled ones are the leaves
     kinds = (
         *(field, literal, comparison, field, literal, some_and, some_or, some_not, arithmetic, negative),
-        *(membership, pattern, call, lineage),
+        *(membership, pattern, call, lineage, array_search),
     )
 
 
-queries = st.binary(max_size=160).map(lambda data: _Trees(data).query())
+# Short ones alone would hardly ever reach a second step
+_bytes = st.one_of(st.binary(max_size=160), st.binary(min_size=60, max_size=160))
+
+queries = _bytes.map(lambda data: _Trees(data).query())
 
 _SHARDS = (
     *('"', "'", '"""', "`", "?", "~", "\\", "//", "/*", "*/", "\n", "\x00", "é", "\u2028", "$", "&", "🙂"),
     *("(", ")", "[", "![", "]", "[0]", ",", ".", ":", "=", "==", "!", "|", "-", "1e999", "5m", "9" * 20),
     *(" and ", " not ", " in ", " by ", " with maxspan=", " where ", " as x ", " of ", "sequence ", "until "),
+    *(" as s0 ", "s0.", "$v", "$", "$v.a", "_arraysearch(", "_arraysearch(a, $v, $v.b == 1)", "child of ["),
     *("\\u{41}", "\\u{d800}", "length(", "x:length()", "| head 1", "", "", " "),
 )
 
@@ -194,5 +232,5 @@ def _mangled(tree: bytes, cuts: bytes) -> str:
     return text
 
 
-mangled_texts = st.builds(_mangled, st.binary(max_size=100), st.binary(max_size=24))
+mangled_texts = st.builds(_mangled, _bytes, st.binary(max_size=24))
 """The text of a query with a few pieces cut out, doubled or put in; or such pieces only."""

@@ -6,9 +6,11 @@ reference; `ENGINES` holds what is compared with it. A new way of running is a l
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import oracle as reference
+from streaming import Results, stream
 
 import detectord
 from detectord.eql.parser import parse
@@ -17,7 +19,7 @@ from detectord.eql.source import Source
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Results = list[tuple[tuple[int | None, ...], tuple[Any, ...]]]
+__all__ = ["ENGINES", "Results", "comparable", "oracle"]
 
 
 def oracle(query: str, events: list[dict[str, Any]], **options: Any) -> Results:
@@ -32,7 +34,12 @@ def match(query: str, events: list[dict[str, Any]], **options: Any) -> Results:
     return [(found.events, found.join_keys) for found in detectord.match(query, events, **options)]
 
 
-ENGINES: dict[str, Callable[..., Results]] = {"match": match}
+ENGINES: dict[str, Callable[..., Results]] = {
+    "match": match,
+    "stream": stream,
+    "shuffled": partial(stream, shuffled=True),
+    "restarted": partial(stream, restarting=True),
+}
 
 
 def comparable(results: Results) -> list[tuple[tuple[int | None, ...], list[tuple[str, Any]]]]:

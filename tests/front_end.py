@@ -19,7 +19,7 @@ from detectord.compiler import compile_rule
 from detectord.eql import ast
 from detectord.eql.diagnostics import render
 from detectord.eql.source import Source
-from detectord.events.ecs import FIELD_TYPES
+from detectord.events.fields import FIELD_TYPES
 from detectord.rules.load import MAX_BYTES, read_bytes
 from detectord.rules.rule import Rule
 

@@ -3,8 +3,9 @@
 With `--front-end` it holds the front end against hostile rules instead: see front_end.py.
 
 Case k of a seed is always the same case: cases come in batches, and the seed of a batch is made of
-the run's seed and the batch's number. A run that was stopped goes on with `--start`. At the first
-mismatch the smallest failing case is printed, and the exit code is 1.
+the run's seed and the batch's number. The kinds of cases take turns, batch by batch; with `--kind` there
+is only that one. A run that was stopped goes on with `--start`. At the first mismatch the smallest failing
+case is printed, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # started as a script: the package is not on the path
 
 import front_end
-import strategies
-from agreement import check, expected
+from agreement import check
 from engines import ENGINES
+from generated import KINDS
 from hypothesis import HealthCheck, given, seed, settings
+from strategies import Case
 
 BATCH = 500
 
@@ -29,24 +32,25 @@ class Tally:
     """How many cases ran and how many of them had a result: a run without matches tests nothing."""
 
     def __init__(self) -> None:
-        self.cases = self.matching = 0
+        self.cases: Counter[str] = Counter()
+        self.matching: Counter[str] = Counter()
 
-    def add(self, case: strategies.Case) -> None:
-        self.cases += 1
-        self.matching += bool(expected(case))
+    def add(self, kind: str, matches: bool) -> None:
+        self.cases[kind] += 1
+        self.matching[kind] += matches
+
+    def __str__(self) -> str:
+        return ", ".join(f"{kind} {self.matching[kind] / count:.0%}" for kind, count in self.cases.items())
 
 
-def run_batch(number: int, run_seed: int, count: int, tally: Tally) -> None:
-    """Runs `count` cases against every engine. Raises AssertionError on a mismatch."""
-    make = strategies.event_cases() if number % 2 == 0 else strategies.sequence_cases()
+def run_batch(kind: str, batch_seed: int, count: int, engines: list[str], tally: Tally) -> None:
+    """Runs `count` cases against the engines. Raises AssertionError on a mismatch."""
 
-    @seed(run_seed * 1_000_003 + number)
+    @seed(batch_seed)
     @settings(max_examples=count, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    @given(case=make)
-    def run(case: strategies.Case) -> None:
-        tally.add(case)
-        for engine in ENGINES:
-            check(case, engine)
+    @given(case=KINDS[kind]())
+    def run(case: Case) -> None:
+        tally.add(kind, bool(check(case, engines)))
 
     run()
 
@@ -59,6 +63,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="another seed, other cases")
     parser.add_argument("--start", type=int, default=0, help="skip that many (rounded down to a batch)")
     parser.add_argument("--front-end", action="store_true", help="mutated rules for the front end instead")
+    parser.add_argument("--kind", choices=KINDS, action="append", help="this kind only; several: in turns")
+    parser.add_argument("--engine", choices=ENGINES, action="append", help="this engine only; several: these")
     return parser.parse_args()
 
 
@@ -84,27 +90,21 @@ def main() -> int:
     options = arguments()
     if options.front_end:
         return run_front_end(options)
+    kinds, engines = options.kind or list(KINDS), options.engine or list(ENGINES)
     tally, began = Tally(), time.monotonic()
     for number in range(options.start // BATCH, -(-options.cases // BATCH)):
-        count = min(BATCH, options.cases - number * BATCH)
+        kind, count = kinds[number % len(kinds)], min(BATCH, options.cases - number * BATCH)
         try:
-            run_batch(number, options.seed, count, tally)
+            run_batch(kind, options.seed * 1_000_003 + number, count, engines, tally)
         except Exception as error:
-            print(
-                f"\nmismatch in batch {number} (--seed {options.seed} --start {number * BATCH}):",
-                file=sys.stderr,
-            )
-            print(
-                f"{type(error).__name__}: {error}",
-                *getattr(error, "__notes__", ()),
-                sep="\n",
-                file=sys.stderr,
-            )
+            place = f"--seed {options.seed} --start {number * BATCH}"
+            print(f"\nmismatch in batch {number} ({kind}; {place}):", file=sys.stderr)
+            notes = getattr(error, "__notes__", ())
+            print(f"{type(error).__name__}: {error}", *notes, sep="\n", file=sys.stderr)
             return 1
-        rate = tally.cases / (time.monotonic() - began)
+        rate = tally.cases.total() / (time.monotonic() - began)
         done = number * BATCH + count
-        share = tally.matching / tally.cases
-        print(f"{done:,} of {options.cases:,} cases, {share:.0%} with results, {rate:,.0f}/s", flush=True)
+        print(f"{done:,} of {options.cases:,} cases, {rate:,.0f}/s; with results: {tally}", flush=True)
     print(f"no mismatch (seed {options.seed})")
     return 0
 

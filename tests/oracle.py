@@ -10,6 +10,10 @@ leaf between them is true if some combination of values makes its *value* true (
 null is a value and logic is Kleene's). Each occurrence of a field contributes its values in turn, a field
 without values null.
 
+A field may be one of another node than the event (`_Scopes`): of an event that an earlier step took, or of
+an element of an array. What `… of [event]` asks is answered by `_Ancestry`, which has walked through all
+events once.
+
 How operands of different origin meet (`_meet`): a field with a type holds what its values convert to,
 and a value that does not convert is no value. A constant opposite a typed operand is read as that
 type. A field without a type takes the kind of what it is compared with: texts of its values for a
@@ -27,8 +31,9 @@ import math
 import operator
 import re
 import string as ascii_letters
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 from detectord.eql import ast
@@ -61,6 +66,25 @@ def values_at(node: Any, segments: Sequence[str]) -> Iterator[Any]:
         yield node
 
 
+def elements_at(node: Any, segments: Sequence[str]) -> Iterator[Any]:
+    """What stands at the path, one by one: objects and scalars. Keys of one object that go on behind the path
+    are together an object there."""
+    if isinstance(node, list):
+        for element in node:
+            yield from elements_at(element, segments)
+    elif node is not None and not segments:
+        yield node
+    elif isinstance(node, dict):
+        for length in range(1, len(segments) + 1):
+            key = ".".join(segments[:length])
+            if key in node:
+                yield from elements_at(node[key], segments[length:])
+        prefix = ".".join(segments) + "."
+        behind = {key.removeprefix(prefix): value for key, value in node.items() if key.startswith(prefix)}
+        if behind:
+            yield behind
+
+
 # --- kinds and conversion ----------------------------------------------------------------------
 
 
@@ -70,13 +94,15 @@ class Kind(enum.Enum):
     BOOLEAN = "boolean"
     IP = "ip"
     DATE = "date"
+    VERSION = "version"
     NULL = "null"
     ANY = "any"
 
 
 _KIND_OF_TYPE = {
     **dict.fromkeys(["keyword", "wildcard", "constant_keyword", "text", "match_only_text"], Kind.STRING),
-    **dict.fromkeys(["version", "flattened", "string"], Kind.STRING),
+    **dict.fromkeys(["flattened", "string"], Kind.STRING),
+    "version": Kind.VERSION,
     **dict.fromkeys(["long", "integer", "short", "byte", "unsigned_long", "number"], Kind.NUMBER),
     **dict.fromkeys(["double", "float", "half_float", "scaled_float"], Kind.NUMBER),
     **dict.fromkeys(["date", "date_nanos"], Kind.DATE),
@@ -90,6 +116,51 @@ class Instant(NamedTuple):
     """A date: nanoseconds since the epoch."""
 
     ns: int
+
+
+class Version:
+    """A version opposite another: equal is what is spelt alike, the order is that of semantic versions."""
+
+    def __init__(self, value: str) -> None:
+        self.text = value
+        self.rank = version_rank(value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Version) and self.text == other.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __lt__(self, other: Version) -> bool:
+        return self.rank < other.rank
+
+    def __le__(self, other: Version) -> bool:
+        return self.rank <= other.rank
+
+    def __gt__(self, other: Version) -> bool:
+        return self.rank > other.rank
+
+    def __ge__(self, other: Version) -> bool:
+        return self.rank >= other.rank
+
+
+def version_rank(value: str) -> tuple[Any, ...]:
+    """Legal versions by their numbers, then before the release what leads to it, then by the text of the
+    build; whatever else there is behind them, by code point and the empty text first."""
+    number = r"(?:0|[1-9][0-9]{0,126})"
+    identifier = r"(?:0|[1-9][0-9]{0,126}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
+    found = re.fullmatch(
+        rf"({number}(?:\.{number}){{0,31}})(-{identifier}(?:\.{identifier}){{0,31}})?"
+        r"(\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+){0,31})?",
+        value,
+    )
+    if not found:
+        return (1, value != "", value)
+    main = [int(part) for part in found[1].split(".")]
+    leading = found[2] and [
+        (0, int(part), "") if part.isdigit() else (1, 0, part) for part in found[2][1:].split(".")
+    ]
+    return (0, main, (1,) if leading is None else (0, leading), found[3] or "")
 
 
 class Block(NamedTuple):
@@ -175,9 +246,9 @@ def block(value: str) -> Block | None:
 
 
 _ISO = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
-    r"(?:[T ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:[.,]([0-9]{1,9}))?)?)?"
-    r"(Z|[+-][0-9]{2}:?[0-9]{2})?"
+    r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2})"
+    r"(?:[T ]([0-9]{2})(?::([0-9]{2})(?::([0-9]{2})(?:[.,]([0-9]{1,9}))?)?)?)?"
+    r"(Z|[+-][0-9]{2}:?[0-9]{2})?)?)?"
 )
 
 
@@ -186,7 +257,8 @@ def iso_ns(value: str) -> int | None:
     found = _ISO.fullmatch(value)
     if not found:
         return None
-    year, month, day, hour, minute, second = (int(part or 0) for part in found.groups()[:6])
+    year, month, day = (int(part or 1) for part in found.groups()[:3])
+    hour, minute, second = (int(part or 0) for part in found.groups()[3:6])
     fraction, zone = found[7] or "", found[8] or "Z"
     try:
         moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
@@ -198,14 +270,21 @@ def iso_ns(value: str) -> int | None:
 
 
 def date(value: Any) -> Instant | None:
-    """A date field's value: ISO 8601 text, or milliseconds since the epoch."""
-    if isinstance(value, str) and (ns := iso_ns(value)) is not None:
-        return Instant(ns)
-    if isinstance(value, str) and (found := re.fullmatch(r"(-?[0-9]+)(?:\.([0-9]{1,6}))?", value)):
-        return Instant(int(found[1]) * 10**6 + int((found[2] or "").ljust(6, "0")))
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return Instant(int(value * 10**6))
-    return None
+    """A date field's value: ISO 8601 text, or milliseconds since the epoch; in the years 1 to 9999."""
+    ns = None
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{2}-[0-9]{2}-[0-9]{4}", value):
+        ns = iso_ns(f"{value[6:]}-{value[3:5]}-{value[:2]}")
+    elif isinstance(value, str) and (ns := iso_ns(value)) is None:
+        found = re.fullmatch(r"(-?)([0-9]{1,20})(?:\.([0-9]{1,20}))?", value)
+        if found:
+            ns = int(found[2]) * 10**6 + int((found[3] or "").ljust(6, "0")[:6])
+            ns = -ns if found[1] else ns
+    elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        ns = round(Fraction(value) * 10**6)
+    return Instant(ns) if ns is not None and _FIRST_NS <= ns <= _LAST_NS else None
+
+
+_FIRST_NS, _LAST_NS = -62135596800 * 10**9, 253402300800 * 10**9 - 1
 
 
 def convert(value: Any, kind: Kind) -> Any:
@@ -217,7 +296,7 @@ def convert(value: Any, kind: Kind) -> Any:
     if kind is Kind.IP:
         bits = address(value)
         return None if bits is None else address_text(bits)
-    to = {Kind.STRING: text, Kind.NUMBER: number, Kind.BOOLEAN: boolean, Kind.DATE: date}
+    to = {Kind.STRING: text, Kind.VERSION: text, Kind.NUMBER: number, Kind.BOOLEAN: boolean, Kind.DATE: date}
     return to[kind](value) if kind in to else None
 
 
@@ -453,6 +532,11 @@ def fields_of(expr: ast.Expr) -> Iterator[ast.Field]:
             yield from fields_of(value)
 
 
+def _segments(field: ast.Field) -> list[str]:
+    """No segment at all if the field is what its scope stands for: `$v`."""
+    return field.path.split(".") if field.path else []
+
+
 def _is_boolean_expression(expr: ast.Expr) -> bool:
     match expr:
         case ast.And() | ast.Or() | ast.Not() | ast.Comparison() | ast.In() | ast.Pattern():
@@ -466,21 +550,52 @@ def _is_null(expr: ast.Expr) -> bool:
     return isinstance(expr, ast.Literal) and expr.value is None
 
 
+class _Scope(NamedTuple):
+    """What the fields of one scope are fields of: a node, and the path at which it stands in its event."""
+
+    node: Any
+    path: str = ""
+
+
 class _Condition:
     """The two modes of evaluation over one event."""
 
-    def __init__(self, event: dict[str, Any], types: Mapping[str, str]) -> None:
-        self.event = event
+    def __init__(
+        self,
+        event: dict[str, Any],
+        types: Mapping[str, str],
+        *,
+        named: Mapping[str, dict[str, Any]] = {},
+        related: Callable[[ast.Lineage], bool] | None = None,
+    ) -> None:
+        """`named`: the events of named steps; `related`: what the event's `… of [ ]` are."""
         self.types = types
+        self.related = related
+        self.scopes = {"": _Scope(event), **{name: _Scope(other) for name, other in named.items()}}
 
-    def kind(self, path: str) -> Kind:
-        return _KIND_OF_TYPE[self.types[path]] if path in self.types else Kind.ANY
+    def kind(self, field: ast.Field) -> Kind:
+        return _KIND_OF_TYPE.get(self.types.get(self.whole_path(field), "any"), Kind.ANY)
 
-    def values(self, path: str) -> list[Any]:
+    def whole_path(self, field: ast.Field) -> str:
+        """The path of the field in the event that it is part of."""
+        return ".".join(part for part in (self.scopes[field.scope].path, field.path) if part)
+
+    def values(self, field: ast.Field) -> list[Any]:
         """The field's values as its type has them; a value that is none of the type is left out."""
-        kind = self.kind(path)
-        found = (convert(value, kind) for value in values_at(self.event, path.split(".")))
+        kind = self.kind(field)
+        found = (convert(value, kind) for value in values_at(self.scopes[field.scope].node, _segments(field)))
         return [value for value in found if value is not None]
+
+    def _some_element_holds(self, search: ast.ArraySearch) -> bool:
+        before, path = self.scopes, self.whole_path(search.array)
+        try:
+            for element in elements_at(before[search.array.scope].node, _segments(search.array)):
+                self.scopes = {**before, search.variable: _Scope(element, path)}
+                if self.holds(search.condition):
+                    return True
+            return False
+        finally:
+            self.scopes = before
 
     # filter mode
 
@@ -495,8 +610,13 @@ class _Condition:
                 return not self.holds(operand)
             case ast.Literal(value=value):
                 return value is True
-            case ast.Field(path=path):
-                return any(convert(value, Kind.BOOLEAN) is True for value in self.values(path))
+            case ast.Field():
+                return any(convert(value, Kind.BOOLEAN) is True for value in self.values(expr))
+            case ast.ArraySearch():
+                return self._some_element_holds(expr)
+            case ast.Lineage():
+                assert self.related is not None, "nobody has walked through the events"
+                return self.related(expr)
             case ast.In(negated=True, value=value, items=items, insensitive=insensitive):
                 return not self.holds(ast.In(value, items, insensitive))
             case ast.Comparison(op="!=", left=left, right=right):
@@ -516,14 +636,14 @@ class _Condition:
 
     def _null_holds(self, expr: ast.Expr) -> bool:
         if isinstance(expr, ast.Field):
-            return not self.values(expr.path)
+            return not self.values(expr)
         return any(self.value(expr, iter(row)).value is None for row in self._combinations(expr))
 
     def _leaf_holds(self, expr: ast.Expr) -> bool:
         return any(self.value(expr, iter(row)).value is True for row in self._combinations(expr))
 
     def _combinations(self, expr: ast.Expr) -> Iterator[tuple[Any, ...]]:
-        return itertools.product(*(self.values(field.path) or [None] for field in fields_of(expr)))
+        return itertools.product(*(self.values(field) or [None] for field in fields_of(expr)))
 
     # value mode
 
@@ -533,8 +653,8 @@ class _Condition:
         match expr:
             case ast.Literal(value=value):
                 return Operand(value, json_kind(value), constant)
-            case ast.Field(path=path):
-                return Operand(next(row), self.kind(path), constant)
+            case ast.Field():
+                return Operand(next(row), self.kind(expr), constant)
             case ast.Negative(operand=operand):
                 inner = convert(self.value(operand, row).value, Kind.NUMBER)
                 negative = (
@@ -615,6 +735,8 @@ def compare(op: str, left: Operand, right: Operand, *, insensitive: bool = False
     if isinstance(a, Block) or isinstance(b, Block):
         inside, around = (b, a) if isinstance(a, Block) else (a, b)
         return around.holds(inside) == (op == "==") if op in ("==", "!=") else None
+    if insensitive and isinstance(a, Version):
+        a, b = a.text, b.text
     if insensitive and isinstance(a, str):
         a, b = fold(a), fold(b)
     return bool(_COMPARISONS[op](a, b))
@@ -642,14 +764,16 @@ def _common_kind(left: Operand, right: Operand) -> Kind | None:
         return b
     if left.constant != right.constant:
         return b if left.constant else a
-    return next((kind for kind in (Kind.IP, Kind.DATE) if {a, b} == {kind, Kind.STRING}), None)
+    read = (Kind.IP, Kind.DATE, Kind.VERSION)
+    return next((kind for kind in read if {a, b} == {kind, Kind.STRING}), None)
 
 
 def _as(side: Operand, kind: Kind) -> Any:
     if kind is Kind.IP:
         is_block = side.constant and isinstance(side.value, str) and "/" in side.value
         return block(side.value) if is_block else address(side.value)
-    return convert(side.value, kind)
+    value = convert(side.value, kind)
+    return Version(value) if kind is Kind.VERSION else value
 
 
 def pattern_covers(op: str, pattern: str, value: str) -> bool:
@@ -663,34 +787,13 @@ def pattern_covers(op: str, pattern: str, value: str) -> bool:
 # --- queries -----------------------------------------------------------------------------------
 
 
-@functools.cache
-def _default_types() -> dict[str, str]:
-    from detectord.events.ecs import FIELD_TYPES
-
-    return {path: getattr(kind, "value", kind) for path, kind in FIELD_TYPES.items()}
-
-
 def _types(types: Mapping[str, str]) -> Mapping[str, str]:
-    return {**_default_types(), **types} if types else _default_types()
+    from detectord.events.fields import FIELD_TYPES, FieldTypes
+
+    return types if isinstance(types, FieldTypes) else FieldTypes(types, FIELD_TYPES)
 
 
-def matches(
-    query: ast.EventQuery,
-    event: dict[str, Any],
-    *,
-    types: Mapping[str, str] = {},
-    category_field: str = "event.category",
-) -> bool:
-    """Whether one event satisfies `category where condition`. `types`: path → Elasticsearch type name."""
-    condition = _Condition(event, _types(types))
-    if query.category is not None:
-        names = (text(value) for value in condition.values(category_field))
-        if query.category not in names:
-            return False
-    return condition.holds(query.condition)
-
-
-class _Place(NamedTuple):
+class Place(NamedTuple):
     """Where an event stands in the total order."""
 
     ns: float
@@ -699,10 +802,11 @@ class _Place(NamedTuple):
 
 
 class _Data:
-    """The events of one search, with what a query asks of them."""
+    """The events of one search, with what its query asks of them."""
 
     def __init__(
         self,
+        query: ast.Query,
         events: list[dict[str, Any]],
         types: Mapping[str, str],
         timestamp_field: str,
@@ -711,11 +815,14 @@ class _Data:
     ) -> None:
         self.events = events
         self.types = types
-        self.category_field = category_field
+        self.category_field = ast.Field(category_field)
         self.places = [
-            _Place(self._ns(event, timestamp_field), self._tiebreaker(event, tiebreaker_field), index)
+            Place(self._ns(event, timestamp_field), self._tiebreaker(event, tiebreaker_field), index)
             for index, event in enumerate(events)
         ]
+        self.ancestry = _Ancestry()
+        if lineages := _lineages_of(query):
+            self.ancestry.walk(self, lineages)
 
     def _ns(self, event: dict[str, Any], field: str) -> float:
         """The event's time; infinity without one, so that it stands last."""
@@ -724,7 +831,7 @@ class _Data:
 
     def _tiebreaker(self, event: dict[str, Any], field: str | None) -> tuple[Any, ...]:
         """Numbers by value, then texts by code point, then none at all."""
-        found = [] if field is None else _Condition(event, self.types).values(field)
+        found = [] if field is None else _Condition(event, self.types).values(ast.Field(field))
         ranked = [((0, value) if json_kind(value) is Kind.NUMBER else (1, text(value))) for value in found]
         return min(ranked, default=(2,))
 
@@ -733,9 +840,19 @@ class _Data:
         wanted = (index for index, place in enumerate(self.places) if not timed or place.ns != math.inf)
         return sorted(wanted, key=self.places.__getitem__)
 
-    def accepts(self, step: ast.Step | ast.EventQuery, index: int) -> bool:
-        query = step.event if isinstance(step, ast.Step) else step
-        return matches(query, self.events[index], types=self.types, category_field=self.category_field)
+    def accepts(self, query: ast.EventQuery, index: int, named: Mapping[str, int] = {}) -> bool:
+        """Whether the event satisfies `category where condition`; `named` events are read by their names."""
+        condition = _Condition(
+            self.events[index],
+            self.types,
+            named={name: self.events[other] for name, other in named.items()},
+            related=lambda lineage: self.ancestry.holds(lineage, index),
+        )
+        if query.category is not None:
+            names = (text(value) for value in condition.values(self.category_field))
+            if query.category not in names:
+                return False
+        return condition.holds(query.condition)
 
     def key_tuples(self, keys: Sequence[ast.Expr], index: int) -> list[tuple[Any, ...]]:
         """The key tuples with which the event takes part: none if a mandatory key is missing."""
@@ -743,7 +860,7 @@ class _Data:
         columns = []
         for key in keys:
             assert isinstance(key, ast.Field)
-            found = {_key_rank(value): value for value in condition.values(key.path)}
+            found = {_key_rank(value): value for value in condition.values(key)}
             if not found and not key.optional:
                 return []
             columns.append([found[rank] for rank in sorted(found)] or [None])
@@ -758,8 +875,187 @@ def _key_rank(value: Any) -> tuple[int, Any]:
     return (1 + kinds.index(json_kind(value)), value)
 
 
-def _rank(key: tuple[Any, ...]) -> tuple[Any, ...]:
+def rank(key: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Where a join key stands among others; equal for equal keys only."""
     return tuple(_key_rank(value) for value in key)
+
+
+# --- lineage -----------------------------------------------------------------------------------
+
+
+def _below(expr: ast.Expr) -> Iterator[ast.Expr]:
+    """An expression and all in it, what stands in the brackets of an `of` included."""
+    yield expr
+    for child in ast.children(expr):
+        yield from _below(child)
+
+
+def _lineages_of(query: ast.Query) -> list[ast.Lineage]:
+    body = query.body
+    if isinstance(body, ast.EventQuery):
+        events = [body]
+    else:
+        events = [step.event for step in body.steps]
+        events += [body.until.event] if isinstance(body, ast.Sequence) and body.until else []
+    return [part for event in events for part in _below(event.condition) if isinstance(part, ast.Lineage)]
+
+
+GENERATIONS = 100
+"""How far up `descendant of` looks."""
+
+
+class _Process:
+    """A process of a host, as far as it is known."""
+
+    def __init__(self) -> None:
+        self.entity_id: str | None = None
+        self.pid: int | float | None = None
+        self.ended = False
+        self.parent: _Process | None = None
+        self.marks: set[int] = set()
+
+
+class _Host:
+    """The processes of one host, by their names."""
+
+    def __init__(self, name: str | None) -> None:
+        self.has_pids = name is not None
+        self.by_entity: dict[str, _Process] = {}
+        self.by_pid: dict[int | float, _Process] = {}
+
+    def tell(self, event: dict[str, Any]) -> _Process | None:
+        """Bring the event's process, its pid and its parent up to date."""
+        entity_id, pid = _only_text(event, "process.entity_id"), self._pid(event, "process.pid")
+        begins = _is_process_event(event, "start") and "exec" not in _texts(event, "event.action")
+        process = self._find(entity_id, None if begins else pid)
+        if process is None:
+            if entity_id is None and pid is None:
+                return None
+            process = _Process()
+        if entity_id is not None:
+            process.entity_id = entity_id
+            self.by_entity[entity_id] = process
+        if pid is not None and not process.ended:
+            self._give(pid, process)
+        if process.parent is None:
+            process.parent = self._parent(event, process)
+        return process
+
+    def ask(self, event: dict[str, Any]) -> tuple[_Process | None, _Process | None]:
+        """The event's process and its parent, as far as they are known; nothing changes."""
+        own = self._find(_only_text(event, "process.entity_id"), self._pid(event, "process.pid"))
+        if own is not None and own.parent is not None:
+            return own, own.parent
+        entity_id, pid = self._parent_name(event)
+        parent = self._find(entity_id, pid if entity_id is None else None)
+        return own, None if parent is own else parent
+
+    def end(self, process: _Process) -> None:
+        process.ended = True
+        if process.pid is not None:
+            del self.by_pid[process.pid]
+            process.pid = None
+
+    def _pid(self, event: dict[str, Any], path: str) -> int | float | None:
+        found = {number(value) for value in values_at(event, path.split("."))} - {None}
+        return found.pop() if self.has_pids and len(found) == 1 else None
+
+    def _find(self, entity_id: str | None, pid: int | float | None) -> _Process | None:
+        """The process of that name. One that has the pid and no entity_id yet may be given one."""
+        if entity_id in self.by_entity:
+            return self.by_entity[entity_id]
+        running = None if pid is None else self.by_pid.get(pid)
+        if running is None or entity_id is None or running.entity_id is None:
+            return running
+        return None
+
+    def _give(self, pid: int | float, process: _Process) -> None:
+        holder = self.by_pid.get(pid)
+        if holder is process:
+            return
+        if holder is not None:
+            holder.pid = None
+        if process.pid is not None:
+            del self.by_pid[process.pid]
+        process.pid, self.by_pid[pid] = pid, process
+
+    def _parent_name(self, event: dict[str, Any]) -> tuple[str | None, int | float | None]:
+        return _only_text(event, "process.parent.entity_id"), self._pid(event, "process.parent.pid")
+
+    def _parent(self, event: dict[str, Any], child: _Process) -> _Process | None:
+        """The parent that an event names; one that nobody has heard of is known from now on."""
+        entity_id, pid = self._parent_name(event)
+        if entity_id is None and pid is None:
+            return None
+        parent = self._find(entity_id, pid if entity_id is None else None)
+        if parent is None:
+            parent = _Process()
+            if entity_id is not None:
+                parent.entity_id = entity_id
+                self.by_entity[entity_id] = parent
+            elif pid is not None:
+                self._give(pid, parent)
+        return None if parent is child else parent
+
+
+def _texts(event: dict[str, Any], path: str) -> list[str]:
+    return [text(value) for value in values_at(event, path.split("."))]
+
+
+def _only_text(event: dict[str, Any], path: str) -> str | None:
+    """The only value at the path; no name if there are several, or it is empty."""
+    found = set(_texts(event, path))
+    return found.pop() or None if len(found) == 1 else None
+
+
+def _is_process_event(event: dict[str, Any], kind: str) -> bool:
+    return "process" in _texts(event, "event.category") and kind in _texts(event, "event.type")
+
+
+class _Ancestry:
+    """What every `… of [event]` of a query says of every event (docs/endpoint-dialect.md, Lineage)."""
+
+    def __init__(self) -> None:
+        self._true: set[tuple[int, int]] = set()  # of which lineages (by id) which events are
+
+    def holds(self, lineage: ast.Lineage, index: int) -> bool:
+        return (id(lineage), index) in self._true
+
+    def walk(self, data: _Data, lineages: Sequence[ast.Lineage]) -> None:
+        """Go through the events in order. A start or end is told, the questions are answered from what is
+        known, the event's own marks are set, and its process ends if it says so."""
+        hosts: dict[str | None, _Host] = {}
+        for index in data.ordered(timed=True):
+            event = data.events[index]
+            name = _only_text(event, "host.id")
+            host = hosts.setdefault(name, _Host(name))
+            process = host.tell(event) if _starts_or_ends(event) else None
+            own, parent = host.ask(event)
+            self._true.update((id(each), index) for each in lineages if _is_marked(each, own, parent))
+            marks = [id(each) for each in lineages if data.accepts(each.event, index)]
+            if marks and process is None:
+                process = host.tell(event)
+            if process is not None:
+                process.marks.update(marks)
+                if _is_process_event(event, "end"):
+                    host.end(process)
+
+
+def _starts_or_ends(event: dict[str, Any]) -> bool:
+    return _is_process_event(event, "start") or _is_process_event(event, "end")
+
+
+def _is_marked(lineage: ast.Lineage, own: _Process | None, parent: _Process | None) -> bool:
+    if lineage.relation == "event":
+        return own is not None and id(lineage) in own.marks
+    generations: list[_Process] = []
+    while parent is not None and parent not in generations and len(generations) < GENERATIONS:
+        generations.append(parent)
+        parent = parent.parent if lineage.relation == "descendant" else None
+    return any(id(lineage) in each.marks for each in generations)
+
+
+# --- sequences ---------------------------------------------------------------------------------
 
 
 class _Pending(NamedTuple):
@@ -778,11 +1074,20 @@ class _SequenceSearch:
         self.order = data.ordered(timed=True)
         written = [step for step in body.steps for _ in range(step.runs)]
         self.all_steps = written
-        self.found: dict[ast.Step, list[tuple[int, set[tuple[Any, ...]]]]] = {}
+        self.taking_part: dict[tuple[int, int], list[tuple[Any, ...]]] = {}
         self.steps = [step for step in written if not step.missing]
 
     def keys(self, step: ast.Step, index: int) -> list[tuple[Any, ...]]:
         return self.data.key_tuples((*self.body.keys, *step.keys), index)
+
+    def parts(self, step: ast.Step, index: int) -> list[tuple[Any, ...]]:
+        """The key tuples with which the event takes part in a step, none if it does not match. Remembered:
+        a step with `runs` is asked as often."""
+        place = (id(step), index)
+        if place not in self.taking_part:
+            accepted = self.data.accepts(step.event, index)
+            self.taking_part[place] = self.keys(step, index) if accepted else []
+        return self.taking_part[place]
 
     def ns(self, index: int) -> int:
         return int(self.data.places[index].ns)
@@ -793,21 +1098,28 @@ class _SequenceSearch:
         for index in self.order:
             for step_number in range(len(self.steps) - 1, -1, -1):
                 step = self.steps[step_number]
-                if not self.data.accepts(step, index):
-                    continue
-                for key in self.keys(step, index):
-                    slots = machines.setdefault(_rank(key), {})
-                    self._advance(step_number, key, index, slots, completed)
+                reads = _reads_names(step)
+                for key in self.keys(step, index) if reads else self.parts(step, index):
+                    slots = machines.setdefault(rank(key), {})
+                    if not reads or self._fits(step, slots.get(step_number - 1), index):
+                        self._advance(step_number, key, index, slots, completed)
             until = self.body.until
-            if until is not None and self.data.accepts(until, index):
-                for key in self.keys(until, index):
-                    machines.pop(_rank(key), None)
-        completed.sort(key=lambda done: (self.data.places[done.taken[-1]], _rank(done.key)))
+            for key in self.parts(until, index) if until else ():
+                machines.pop(rank(key), None)
+        completed.sort(key=lambda done: (self.data.places[done.taken[-1]], rank(done.key)))
         return [
             Match(self._with_placeholders(done.taken), tuple(map(_shown, done.key)))
             for done in completed
             if not self._disturbed(done)
         ]
+
+    def _fits(self, step: ast.Step, before: _Pending | None, index: int) -> bool:
+        """Whether a step that reads named events may go on with this sequence; if not, it stays as it is."""
+        if before is None:
+            return False
+        taken = zip(self.steps, before.taken, strict=False)
+        named = {earlier.alias: other for earlier, other in taken if earlier.alias}
+        return self.data.accepts(step.event, index, named)
 
     def _advance(
         self,
@@ -866,12 +1178,17 @@ class _SequenceSearch:
 
     def _hits(self, step: ast.Step, key: tuple[Any, ...]) -> list[int]:
         """The times of all events that match a missing step with this key."""
-        if step not in self.found:
-            accepted = [index for index in self.order if self.data.accepts(step, index)]
-            self.found[step] = [
-                (self.ns(index), {_rank(k) for k in self.keys(step, index)}) for index in accepted
-            ]
-        return [ns for ns, keys in self.found[step] if _rank(key) in keys]
+        wanted = rank(key)
+        return [
+            self.ns(index)
+            for index in self.order
+            if any(rank(own) == wanted for own in self.parts(step, index))
+        ]
+
+
+def _reads_names(step: ast.Step) -> bool:
+    parts = (part for part in _below(step.event.condition) if isinstance(part, ast.Field))
+    return any(field.scope and not field.scope.startswith("$") for field in parts)
 
 
 def _ms(ns: int) -> int:
@@ -882,6 +1199,52 @@ def _shown(value: Any) -> Any:
     return text(value) if isinstance(value, Instant) else value
 
 
+# --- samples -----------------------------------------------------------------------------------
+
+
+def _samples(body: ast.Sample, data: _Data, per_key: int) -> list[Match]:
+    """For each key tuple that every step has, the first `per_key` combinations of different events. They
+    are chosen from the first few events of each step: one a step, and one for each sample but the first."""
+    hits: list[dict[tuple[Any, ...], list[int]]] = []
+    keys: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    for step in body.steps:
+        own: dict[tuple[Any, ...], list[int]] = {}
+        for index in data.ordered(timed=False):
+            if data.accepts(step.event, index):
+                for key in data.key_tuples((*body.keys, *step.keys), index):
+                    own.setdefault(rank(key), []).append(index)
+                    keys.setdefault(rank(key), key)
+        hits.append(own)
+    width = len(body.steps) + per_key - 1
+    results = []
+    for place in sorted(place for place in keys if all(place in own for own in hits)):
+        combinations = itertools.product(*(own[place][:width] for own in hits))
+        distinct = (chosen for chosen in combinations if len(set(chosen)) == len(chosen))
+        shown = tuple(value.ns // 10**6 if isinstance(value, Instant) else value for value in keys[place])
+        results += [Match(chosen, shown) for chosen in itertools.islice(distinct, per_key)]
+    return results
+
+
+def matches(
+    query: ast.EventQuery,
+    event: dict[str, Any],
+    *,
+    types: Mapping[str, str] = {},
+    category_field: str = "event.category",
+) -> bool:
+    """Whether one event satisfies `category where condition`. `types`: path → Elasticsearch type name."""
+    data = _Data(ast.Query(query), [event], _types(types), "@timestamp", None, category_field)
+    return data.accepts(query, 0)
+
+
+def places_of(
+    events: Sequence[dict[str, Any]], timestamp_field: str, tiebreaker_field: str | None
+) -> list[Place]:
+    """The place of each event in the order of a search."""
+    query = ast.Query(ast.EventQuery(None, ast.Literal(True)))
+    return _Data(query, list(events), _types({}), timestamp_field, tiebreaker_field, "event.category").places
+
+
 def run(
     query: ast.Query,
     events: list[dict[str, Any]],
@@ -890,20 +1253,25 @@ def run(
     tiebreaker_field: str | None = None,
     event_category_field: str = "event.category",
     size: int | None = None,
+    max_samples_per_key: int = 1,
     types: Mapping[str, str] = {},
 ) -> list[Match]:
-    """All results of one search over the events, in order. Samples and joins: NotImplementedError."""
-    data = _Data(events, _types(types), timestamp_field, tiebreaker_field, event_category_field)
+    """All results of one search over the events, in order. `size` keeps the last ones, of samples the first.
+    Joins: NotImplementedError."""
+    data = _Data(query, events, _types(types), timestamp_field, tiebreaker_field, event_category_field)
     match query.body:
         case ast.EventQuery() as body:
-            results = [Match((index,)) for index in data.ordered(timed=False) if data.accepts(body, index)]
+            order = data.ordered(timed=bool(_lineages_of(query)))  # relatives need an order
+            results = [Match((index,)) for index in order if data.accepts(body, index)]
         case ast.Sequence() as body:
             results = _SequenceSearch(body, data).run()
-        case body:
-            raise NotImplementedError(f"{type(body).__name__} is not supported yet")
+        case ast.Sample() as body:
+            results = _samples(body, data, max_samples_per_key)
+        case ast.Join():
+            raise NotImplementedError("joins are not supported")
     for pipe in query.pipes:
         limit = _Condition({}, {}).value(pipe.args[0], iter(())).value
         results = results[:limit] if pipe.name == "head" else results[max(0, len(results) - limit) :]
-    if size is not None and not query.pipes:
-        results = results[max(0, len(results) - size) :]
-    return results
+    if size is None or query.pipes:
+        return results
+    return results[:size] if isinstance(query.body, ast.Sample) else results[max(0, len(results) - size) :]

@@ -1,9 +1,10 @@
 """Queries over a few events with their results, in `cases/*.toml`: one set, run by every engine.
 
 A case has `name`, `query`, `events` and either `match` (the indexes of matching events, in order) or
-`sequences` (their indexes, a list each) with perhaps `join_keys` ("null" is null there); `options` go to
-the search. `events` is an array of tables, or a text with one JSON document a line where a null or a
-strange key is needed; it may stand once at the top of a file, for all its cases.
+`sequences` (their indexes, a list each, -1 for a missing step) with perhaps `join_keys` ("null" is null
+there); `options` go to the search, `part` and `about` to the documentation. `events` is an array of tables,
+or a text with one JSON document a line where a null or a strange key is needed; it may stand once at the top
+of a file, for all its cases.
 """
 
 from __future__ import annotations
@@ -29,9 +30,12 @@ class Case:
     name: str
     query: str
     events: list[dict[str, Any]]
-    results: list[tuple[int, ...]]
+    results: list[tuple[int | None, ...]]
     join_keys: list[list[Any]] | None
     options: dict[str, Any] = field(default_factory=dict)
+
+
+_KEYS = {"name", "query", "events", "match", "sequences", "join_keys", "options", "part", "about"}
 
 
 def documents(written: list[dict[str, Any]] | str) -> list[dict[str, Any]]:
@@ -49,14 +53,14 @@ def load_cases() -> Iterator[Case]:
     for path in sorted((Path(__file__).parent / "cases").glob("*.toml")):
         content = tomllib.loads(path.read_text("utf-8"))
         for case in content["case"]:
-            unknown = case.keys() - {"name", "query", "events", "match", "sequences", "join_keys", "options"}
+            unknown = case.keys() - _KEYS
             assert not unknown, f"{path.name}: {case['name']}: {unknown}"
             results = [(index,) for index in case["match"]] if "match" in case else case["sequences"]
             yield Case(
                 name=f"{path.stem}: {case['name']}",
                 query=case["query"],
                 events=documents(case.get("events", content.get("events"))),
-                results=[tuple(result) for result in results],
+                results=[tuple(None if index == -1 else index for index in result) for result in results],
                 join_keys=case.get("join_keys"),
                 options=case.get("options", {}),
             )

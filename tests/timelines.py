@@ -15,7 +15,7 @@ stand with commas, several keys with a slash, `-` is a missing one. In `query`, 
 `unit: 1ms` says what time 1 is (1s without it).
 
 After `=>` stands one result a line: its events, `_` for a missing step, before them the key and a colon
-if it is to be compared. `waiting: REASON` names what the compiled engine does not support yet.
+if it is to be compared. A name may begin with the number of an example of the language reference (5.10).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _EVENT = re.compile(r"(?:(?P<keys>[^|\s]+)\|)?(?P<letters>[A-Z]+)(?P<time>[0-9]+(?:\.[0-9]+)?)")
-_HEADER = re.compile(r"(query|unit|waiting):(.*)")
+_HEADER = re.compile(r"(query|unit):(.*)")
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000}
 _KEY_NAMES = ("k", "l")
 _START = 1_772_359_200_000
@@ -49,7 +49,12 @@ class Timeline:
     events: list[dict[str, Any]]
     results: list[tuple[int | None, ...]]
     keys: list[tuple[str | None, ...] | None]
-    waiting: str | None
+
+    @property
+    def number(self) -> int | None:
+        """The example of the language reference that it draws."""
+        found = re.match(r"[0-9]+(?= )", self.name)
+        return int(found[0]) if found else None
 
 
 @dataclass
@@ -109,7 +114,6 @@ def _finished(drawing: _Drawing) -> Timeline:
         events=[_event(token, milliseconds) for token in tokens],
         results=[events for events, _ in results],
         keys=[keys for _, keys in results],
-        waiting=drawing.headers.get("waiting"),
     )
 
 

@@ -127,17 +127,18 @@ class ElasticFormat:
             for ancestor in (*source.ancestors, _block_ancestor(block, source, case.parts))
         ]
         depth = max(source.depth for source in sources) + 2
-        duration = _duration(sources)
+        timed = _in_time(sources)
+        duration = _duration(timed)
         times: Fields = {}
         if duration is not None:
-            times = {"start": sources[0].time_text, "end": sources[-1].time_text, "duration": duration}
+            times = {"start": timed[0].time_text, "end": timed[-1].time_text, "duration": duration}
         detectord = self._detectord(case, sources)
         detectord["sequence"] = self._sequence_block(case, blocks, duration)
         return Draft(
             uuid=uuid,
             now=case.now,
             parts=case.parts,
-            alert=_alert(depth, sources[-1], ancestors, case.parts.rule.building_block_type),
+            alert=_alert(depth, timed[-1], ancestors, case.parts.rule.building_block_type),
             detectord=detectord,
             group={"kibana.alert.group.id": uuid},
             times=times,
@@ -227,6 +228,14 @@ def _shell_uuid(case: _Case) -> str:
 
 def _block_ancestor(block: str, source: SourceEvent, parts: RuleParts) -> Fields:
     return {"id": block, "type": "signal", "index": "", "depth": source.depth + 1, "rule": parts.uuid}
+
+
+def _in_time(sources: Sequence[SourceEvent]) -> Sequence[SourceEvent]:
+    """The events by time, if it is known of all: those of a sample stand in the order of its steps."""
+    times = [source.time for source in sources if source.time is not None]
+    if len(times) < len(sources):
+        return sources
+    return [source for _, source in sorted(zip(times, sources, strict=True), key=lambda pair: pair[0])]
 
 
 def _duration(sources: Sequence[SourceEvent]) -> int | None:

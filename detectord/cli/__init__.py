@@ -23,11 +23,15 @@ COMMANDS: Final[Mapping[str, str]] = {
     "test": "Run the tests beside the rules.",
     "replay": "Run the rules over files of events.",
     "explain": "Show what a rule was compiled to.",
+    "import": "Turn Sigma rules into rule files.",
     "demo": "See attacks become alerts, on a broker inside this program.",
     "topics": "Create or check the topics.",
     "config": "Show or check the configuration.",
     "healthcheck": "Ask a running daemon whether it is well.",
 }
+
+_MODULES: Final[Mapping[str, str]] = {"import": "importing"}
+"""The modules of commands whose names are words of Python."""
 
 
 class _Commands(click.Group):
@@ -41,7 +45,8 @@ class _Commands(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"detectord.cli.{cmd_name}").command
+        module = _MODULES.get(cmd_name, cmd_name)
+        command: click.Command = importlib.import_module(f"detectord.cli.{module}").command
         command.name = cmd_name
         return command
 

@@ -11,6 +11,7 @@ import click
 from detectord.cli.exits import ExitCode
 from detectord.cli.options import cached
 from detectord.cli.sarif import sarif
+from detectord.events.fields import FIELD_TYPES
 from detectord.rules.load import Loaded, load
 
 
@@ -26,16 +27,22 @@ from detectord.rules.load import Loaded, load
     show_default=True,
     help="Maturities that are loaded. May be repeated.",
 )
+@click.option("--strict", is_flag=True, help="Refuse a rule that asks for a field no schema knows.")
 @cached
 @click.pass_context
 def command(
-    ctx: click.Context, paths: tuple[Path, ...], form: str, maturity: tuple[str, ...], cache: Path | None
+    ctx: click.Context,
+    paths: tuple[Path, ...],
+    form: str,
+    maturity: tuple[str, ...],
+    strict: bool,
+    cache: Path | None,
 ) -> None:
     """Load the rules in PATHS and say which are refused, and why.
 
     Exits 65 if a rule is refused for another reason than its type.
     """
-    loaded = load(paths, maturity=maturity, cache=cache)
+    loaded = load(paths, maturity=maturity, types=FIELD_TYPES, strict_fields=strict, cache=cache)
     if form != "text":
         log = loaded.ledger() if form == "json" else sarif(loaded)
         click.echo(json.dumps(log, indent=2, ensure_ascii=False))

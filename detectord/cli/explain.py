@@ -8,7 +8,7 @@ import click
 
 from detectord.cli.exits import ExitCode, Failure
 from detectord.compiler import compile_rule
-from detectord.compiler.compiled import CompiledRule, CompiledStep
+from detectord.compiler.compiled import CompiledRule, CompiledStep, Role
 from detectord.config import Duration
 from detectord.rules.load import read_file
 from detectord.rules.schema import MATURITIES
@@ -25,7 +25,7 @@ def command(file: Path) -> None:
     compiled = compile_rule(reading.rule)
     click.echo(_heading(compiled))
     for number, step in enumerate(compiled.steps):
-        click.echo(_step(number, step, compiled.is_sequence))
+        click.echo(_step(number, step, compiled))
 
 
 def _heading(compiled: CompiledRule) -> str:
@@ -36,13 +36,19 @@ def _heading(compiled: CompiledRule) -> str:
     if compiled.is_sequence:
         span = f"maxspan {Duration(compiled.maxspan)}" if compiled.maxspan is not None else "no span"
         bound = "host-bound" if compiled.host_position is not None else "global"
-        lines.append(f"sequence of {len(compiled.steps)} steps, {span}, {bound}")
+        lines.append(f"{compiled.kind} of {compiled.length} steps, {span}, {bound}")
     lines.append(f"match hash: {compiled.match_hash}")
     return "\n".join(lines)
 
 
-def _step(number: int, step: CompiledStep, in_sequence: bool) -> str:
+def _step(number: int, step: CompiledStep, compiled: CompiledRule) -> str:
     keys = ", ".join(key.path + ("?" if key.optional else "") for key in step.keys)
-    title = f"step {number}" if in_sequence else "event"
+    title = {
+        Role.POSITIVE: f"step {number}" if compiled.is_sequence else "event",
+        Role.MISSING: f"step {number}, missing",
+        Role.UNTIL: "until",
+        Role.INNER: f"inner query {step.stage}",
+    }[step.role]
+    runs = f", {step.runs} times" if step.runs > 1 else ""
     by = f", by {keys}" if keys else ""
-    return f"\n# {title}: {step.category or 'any'}{by}\n{step.source.rstrip()}"
+    return f"\n# {title}: {step.category or 'any'}{runs}{by}\n{step.source.rstrip()}"

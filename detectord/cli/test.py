@@ -18,7 +18,7 @@ import click
 from detectord.batch import match_rule
 from detectord.cli.exits import ExitCode
 from detectord.compiler import compile_rule
-from detectord.events.ecs import FIELD_TYPES
+from detectord.events.fields import FIELD_TYPES
 from detectord.rules.load import is_rule_file, read_file
 from detectord.rules.rule import Rule
 from detectord.rules.schema import MATURITIES

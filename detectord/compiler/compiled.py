@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import enum
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from detectord.events.event import Event
 from detectord.rules.rule import Rule
@@ -14,6 +16,19 @@ JoinKey = tuple[KeyValue, ...]
 
 Matcher = Callable[[Event], bool]
 """True if the event satisfies a step: its category and its condition."""
+
+JointMatcher = Callable[[Event, Mapping[str, Any]], bool]
+"""As Matcher, of an event in company: by name the events of earlier steps, and for each relation (`child of`)
+a function that says of an inner query's number whether the event's process is so related to a match of it."""
+
+
+class Role(enum.Enum):
+    """What a step is for. INNER is the query of a `child of […]` or its like."""
+
+    POSITIVE = "positive"
+    MISSING = "missing"
+    UNTIL = "until"
+    INNER = "inner"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,27 +44,41 @@ class KeyField:
 @dataclass(frozen=True, slots=True)
 class CompiledStep:
     """One step. `category` is what the event-category field must hold (None: anything), which
-    `matcher` tests as well; it stands apart so that steps can be grouped by it."""
+    `matcher` tests as well; it stands apart so that steps can be grouped by it.
+
+    `stage` counts the positive steps; a missing step has the number of the stage that it stands before, an
+    inner query its own number. `place` is the step's number once `runs` are written out, missing steps
+    counted. `joint`, if any, is to be asked as well, when the event's turn has come; `matcher` then says only
+    whether it may say yes. `reads`: the aliases it names, each with the number of that event in a partial.
+    """
 
     category: str | None
     matcher: Matcher
     keys: tuple[KeyField, ...]
     source: str
     """The emitted Python text, for `detectord explain`."""
+    role: Role = Role.POSITIVE
+    stage: int = 0
+    runs: int = 1
+    place: int = 0
+    joint: JointMatcher | None = None
+    reads: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledRule:
     """A rule with its matchers.
 
-    An event rule has one step and `is_sequence` False. `maxspan` is in nanoseconds (None only in
-    the batch door). `match_hash` names everything that decides which events match: query, keys,
-    span, index gate, time fields; state is filed under it. `host_position` is the position of the
-    join key that is host.id in every step, None for a rule that is not host-bound.
+    `steps` are the positive and missing ones as written, then `until`, then inner queries of `child of […]`
+    and its like. An event rule has one positive step. `maxspan` is in nanoseconds (None only in the batch
+    door); of a sample it is the time within which its events must lie. `match_hash` names everything that
+    decides which events match: query, keys, span, index gate, time fields; state is filed under it.
+    `host_position` is the position of the join key that is host.id in every step, None for a rule that is not
+    host-bound. `hidden_keys`: so many join keys at the beginning are ours, not the author's, and not shown.
     """
 
     rule: Rule
-    is_sequence: bool
+    kind: Literal["event", "sequence", "sample"]
     steps: tuple[CompiledStep, ...]
     maxspan: int | None
     match_hash: str
@@ -57,6 +86,37 @@ class CompiledRule:
     category_field: str
     timestamp_field: str
     tiebreaker_field: str
+    hidden_keys: int = 0
+
+    @property
+    def is_sequence(self) -> bool:
+        """True if a match is of several events: a sequence or a sample."""
+        return self.kind != "event"
+
+    @property
+    def asks_for_relatives(self) -> bool:
+        """True if the rule has a `child of […]` or its like."""
+        return any(step.role is Role.INNER for step in self.steps)
+
+    @property
+    def waits(self) -> bool:
+        """True if events are not answered one by one: they wait for their turn, and there is state."""
+        return self.is_sequence or self.asks_for_relatives
+
+    @property
+    def stages(self) -> tuple[CompiledStep, ...]:
+        """The positive steps."""
+        return tuple(step for step in self.steps if step.role is Role.POSITIVE)
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """For each event of a match, the number of its step once `runs` are written out."""
+        return tuple(place for step in self.stages for place in range(step.place, step.place + step.runs))
+
+    @property
+    def length(self) -> int:
+        """The number of steps once `runs` are written out, missing ones counted."""
+        return sum(step.runs for step in self.steps if step.role in (Role.POSITIVE, Role.MISSING))
 
 
 @dataclass(frozen=True, slots=True)

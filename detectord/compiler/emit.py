@@ -18,23 +18,27 @@ from typing import Any
 from detectord.compiler.compiled import Matcher
 from detectord.compiler.predicates import (
     And,
+    AnyElement,
     Combination,
     Constant,
     Exists,
+    FieldLeaf,
     InBlocks,
-    Leaf,
     Member,
     Not,
+    Of,
     Or,
     Predicate,
     Range,
     Regex,
+    Related,
     Wildcards,
 )
 from detectord.compiler.values import OPERATIONS, Apply, Fixed, Load, Operand, source_of
 from detectord.eql.address import Blocks
 from detectord.eql.regex import compile_regex
 from detectord.eql.wildcard import compile_wildcards
+from detectord.events.event import Event
 
 MAX_COMBINATIONS = 10_000
 
@@ -60,7 +64,12 @@ class Overflow:
 
 
 def emit_source(predicate: Predicate, category: str | None, category_field: str) -> str:
-    """The Python source of a step's matcher: its category, if any, then its predicate."""
+    """The Python source of a step's matcher: its category, if any, then its predicate.
+
+    `matcher(event, named)` answers; `named` has what the predicate asks for beside the event: the events of
+    earlier steps by alias, and for each relation (`child of`) a function that is given the number of an inner
+    query. It may be left out where `needs_company` is false.
+    """
     if category is not None:
         is_category = Member(category_field, "text", frozenset([category]))
         rest = predicate.operands if isinstance(predicate, And) else (predicate,)
@@ -78,16 +87,46 @@ def load_matcher(source: str, name: str, *, combinations: int, overflow: Callabl
         **_NAMES,
         "MAX_COMBINATIONS": combinations,
         "overflow": overflow,
+        "any_element": _array_search(combinations, overflow),
     }
     exec(compile(source, name, "exec"), namespace)  # noqa: S102  # our own text, see above
     matcher: Matcher = namespace["matcher"]
     return matcher
 
 
+def _array_search(limit: int, overflow: Callable[[], bool]) -> Callable[..., bool]:
+    """The search through an array's elements. Searches within a search multiply, so all of them together may
+    try `limit` elements of one event."""
+
+    def any_element(
+        test: Callable[..., bool],
+        event: Event,
+        named: Mapping[str, Any],
+        array: Event,
+        path: str,
+        variable: str,
+    ) -> bool:
+        inside = dict(named)
+        budget = inside.setdefault(_BUDGET, [limit])
+        for element in array.elements(path):
+            budget[0] -= 1
+            if budget[0] < 0:
+                return overflow()
+            inside[variable] = element
+            if test(event, inside):
+                return True
+        return False
+
+    return any_element
+
+
+_BUDGET = "elements left"
+
 _NAMES: Mapping[str, object] = {
     **OPERATIONS,
     "Blocks": Blocks,
     "NULL": (None,),
+    "NOTHING": {},
     "compile_regex": compile_regex,
     "compile_wildcards": compile_wildcards,
     "product": product,
@@ -111,7 +150,8 @@ class _Emitter:
     def _function(self, name: str, predicate: Predicate) -> str:
         first, *rest = self._expression(predicate, 0)
         lines = [f"return {first}", *rest]
-        return f"def {name}(event):\n" + "".join(f"{_INDENT}{line}\n" for line in lines)
+        named = "named=NOTHING" if name == "matcher" else "named"
+        return f"def {name}(event, {named}):\n" + "".join(f"{_INDENT}{line}\n" for line in lines)
 
     def _new_name(self, kind: str) -> str:
         self.named += 1
@@ -149,61 +189,79 @@ class _Emitter:
         """A call of a new function that tests the predicate."""
         name = self._new_name("part")
         self.functions.append(self._function(name, predicate))
-        return f"{name}(event)"
+        return f"{name}(event, named)"
 
     def _simple(self, predicate: Predicate) -> str:
         match predicate:
             case Constant(value=value):
                 return str(value)
-            case Not(operand=Member() as member):
-                return self._member(member, negated=True)
-            case Not(operand=Exists(path=path, view=view)):
-                return f"event.{view}({path!r}) == ()"
+            case Not(operand=Of(scope=scope, leaf=leaf)):
+                return self._field_leaf(leaf, _source_of_scope(scope), negated=True)
             case Not(operand=operand):
+                if isinstance(operand, FieldLeaf):
+                    return self._field_leaf(operand, "event", negated=True)
                 return f"not {self._simple(operand)}"
-            case Member():
-                return self._member(predicate, negated=False)
+            case Of(scope=scope, leaf=leaf):
+                return self._field_leaf(leaf, _source_of_scope(scope), negated=False)
+            case Combination():
+                return self._combination(predicate)
+            case AnyElement():
+                return self._search(predicate)
+            case Related(relation=relation, inner=inner):
+                return f"named[{relation + ' of'!r}]({inner})"
         assert not isinstance(predicate, (And, Or))
-        return self._leaf(predicate)
+        return self._field_leaf(predicate, "event", negated=False)
 
-    def _member(self, member: Member, *, negated: bool) -> str:
-        values = f"event.{member.view}({member.path!r})"
+    def _search(self, search: AnyElement) -> str:
+        name = self._new_name("element")
+        self.functions.append(self._function(name, search.condition))
+        array = _source_of_scope(search.scope)
+        return f"any_element({name}, event, named, {array}, {search.path!r}, {search.variable!r})"
+
+    def _field_leaf(self, leaf: FieldLeaf, source: str, *, negated: bool) -> str:
+        """The test of a field of `source`."""
+        match leaf:
+            case Member():
+                return self._member(leaf, source, negated=negated)
+            case Exists(path=path, view=view):
+                return f"{source}.{view}({path!r}) {'==' if negated else '!='} ()"
+        test = self._any_value(leaf, source)
+        return f"not {test}" if negated else test
+
+    def _member(self, member: Member, source: str, *, negated: bool) -> str:
+        values = f"{source}.{member.view}({member.path!r})"
         if len(member.values) == 1:
             (value,) = member.values
             return f"{source_of(value)} {'not in' if negated else 'in'} {values}"
         test = f"{self._prepare('set', source_of(member.values))}.isdisjoint({values})"
         return test if negated else f"not {test}"
 
-    def _leaf(self, leaf: Leaf) -> str:
+    def _any_value(self, leaf: Range | InBlocks | Wildcards | Regex, source: str) -> str:
         match leaf:
-            case Exists(path=path, view=view):
-                return f"event.{view}({path!r}) != ()"
             case Range(path=path, view=view, op=op, bound=bound):
-                return f"any(value {op} {source_of(bound)} for value in event.{view}({path!r}))"
+                return f"any(value {op} {source_of(bound)} for value in {source}.{view}({path!r}))"
             case InBlocks(path=path, blocks=blocks):
                 test = self._prepare("blocks", f"Blocks({source_of(blocks)}).contains")
-                return f"any(map({test}, event.addresses({path!r})))"
+                return f"any(map({test}, {source}.addresses({path!r})))"
             case Wildcards(path=path, view=view, patterns=patterns):
                 test = self._prepare("wildcards", f"compile_wildcards({source_of(patterns)})")
-                return f"any(map({test}, event.{view}({path!r})))"
+                return f"any(map({test}, {source}.{view}({path!r})))"
             case Regex(path=path, patterns=patterns, insensitive=insensitive):
                 test = self._prepare("regex", f"compile_regex({source_of(patterns)}, {insensitive})")
-                return f"any(map({test}, event.text({path!r})))"
-            case Combination():
-                return self._combination(leaf)
-        raise AssertionError(leaf)
+                return f"any(map({test}, {source}.text({path!r})))"
 
     # --- combinations --------------------------------------------------------------------------
 
     def _combination(self, leaf: Combination) -> str:
         """A call of a new function that tries the combinations."""
         name = self._new_name("combination")
-        lines = [f"def {name}(event):"]
+        lines = [f"def {name}(event, named):"]
         loads: list[str] = []
         steps: list[str] = []
         for number, instruction in enumerate(leaf.program.instructions):
             if isinstance(instruction, Load):
-                lines.append(f"all{number} = event.{instruction.view}({instruction.path!r}) or NULL")
+                source = _source_of_scope(instruction.scope)
+                lines.append(f"all{number} = {source}.{instruction.view}({instruction.path!r}) or NULL")
                 loads.append(str(number))
             else:
                 steps.append(f"v{number} = {self._application(instruction)}")
@@ -218,12 +276,16 @@ class _Emitter:
         lines += [_INDENT + line for line in (*steps, wanted, f"{_INDENT}return True")]
         lines.append("return False")
         self.functions.append("\n".join([lines[0], *(_INDENT + line for line in lines[1:])]))
-        return f"{name}(event)"
+        return f"{name}(event, named)"
 
     def _application(self, instruction: Apply) -> str:
         details = ", ".join(map(source_of, instruction.details))
         operation = self._prepare(instruction.operation, f"{instruction.operation}({details})")
         return f"{operation}({', '.join(map(_operand, instruction.operands))})"
+
+
+def _source_of_scope(scope: str) -> str:
+    return f"named[{scope!r}]" if scope else "event"
 
 
 def _operand(operand: Operand) -> str:

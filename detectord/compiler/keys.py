@@ -45,7 +45,7 @@ def _values(key: KeyField, event: Event) -> Iterable[KeyValue]:
         case Type.IP:
             return map(canonical_text, event.addresses(key.path))
         case Type.DATE:
-            return map(format_instant, event.instants(key.path))
+            return map(format_instant, event.dates(key.path))
         case Type.NUMBER:
             return map(_number, event.numbers(key.path))
         case Type.BOOLEAN:

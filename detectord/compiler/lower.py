@@ -20,16 +20,20 @@ from typing import Literal, NamedTuple
 from detectord.compiler.predicates import (
     FALSE,
     And,
+    AnyElement,
     Combination,
     Constant,
     Exists,
+    FieldLeaf,
     InBlocks,
     Member,
     Not,
+    Of,
     Or,
     Predicate,
     Range,
     Regex,
+    Related,
     View,
     Wildcards,
 )
@@ -39,6 +43,7 @@ from detectord.eql.address import parse_block
 from detectord.eql.functions import FUNCTIONS
 from detectord.eql.text import Scalar, fold
 from detectord.eql.types import Type, field_type
+from detectord.eql.version import version_key
 
 _VIEWS: Mapping[Type, View] = {
     Type.ANY: "values",
@@ -46,7 +51,8 @@ _VIEWS: Mapping[Type, View] = {
     Type.NUMBER: "numbers",
     Type.BOOLEAN: "booleans",
     Type.IP: "addresses",
-    Type.DATE: "instants",
+    Type.DATE: "dates",
+    Type.VERSION: "text",
 }
 _CONVERSIONS: Mapping[Type, str] = {
     Type.STRING: "as_text",
@@ -54,20 +60,27 @@ _CONVERSIONS: Mapping[Type, str] = {
     Type.BOOLEAN: "as_boolean",
     Type.IP: "as_address",
     Type.DATE: "as_instant",
+    Type.VERSION: "as_text",
 }
 _TEXT_CONVERSIONS: Mapping[Type, str] = {Type.IP: "text_of_address", Type.DATE: "text_of_instant"}
 
+_TEXTUAL = frozenset((Type.ANY, Type.STRING, Type.VERSION))
+"""What a pattern reads as text. A version is text to all but the operators of order."""
+_ORDER = frozenset(("<", "<=", ">", ">="))
 _FLIPPED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _INSENSITIVE_PATTERNS = frozenset([":", "like~", "regex~"])
 
 
-def lower_condition(condition: ast.Expr, types: Mapping[str, str]) -> Predicate:
-    """The predicate that a checked condition stands for. `types`: Elasticsearch type by path.
+def lower_condition(
+    condition: ast.Expr, types: Mapping[str, str], inner: list[ast.EventQuery] | None = None
+) -> Predicate:
+    """The predicate that a checked condition stands for. `types`: Elasticsearch type by path. The inner
+    queries of `child of […]` and its like are added to `inner`, unless an equal one is there.
 
     Raises:
         ValueError: the condition is one that the check refuses.
     """
-    return _Lowering(types).filter(condition)
+    return _Lowering(types, [] if inner is None else inner).filter(condition)
 
 
 class _Typed(NamedTuple):
@@ -79,12 +92,20 @@ class _Typed(NamedTuple):
 
 
 class _Lowering:
-    def __init__(self, types: Mapping[str, str]) -> None:
+    def __init__(self, types: Mapping[str, str], inner: list[ast.EventQuery]) -> None:
         self._types = types
+        self._inner = inner
+        self._variables: dict[str, str] = {}
+        """The path, in its document, of the array whose elements each variable stands for."""
 
-    def _type(self, path: str) -> Type:
-        found = field_type(self._types.get(path))
-        return Type.STRING if found is Type.VERSION else found
+    def _type(self, field: ast.Field) -> Type:
+        return field_type(self._types.get(self._whole_path(field)))
+
+    def _whole_path(self, field: ast.Field) -> str:
+        """The path of a field in its document, the variable before it written out."""
+        if not _is_variable(field.scope):
+            return field.path
+        return f"{self._variables[field.scope]}.{field.path}".rstrip(".")
 
     # --- filter mode ---------------------------------------------------------------------------
 
@@ -98,8 +119,8 @@ class _Lowering:
                 return Not(self.filter(operand))
             case ast.Literal(value=bool() | None as value):
                 return Constant(value is True)
-            case ast.Field(path=path):
-                return Member(path, "booleans", frozenset([True]))
+            case ast.Field():
+                return _of(expr, Member(_path(expr), "booleans", frozenset([True])))
             case ast.Comparison(op=op, left=left, right=right):
                 return self._comparison(op, left, right)
             case ast.In(negated=negated):
@@ -108,6 +129,10 @@ class _Lowering:
                 return self._pattern(expr)
             case ast.Call() if _is_boolean(expr):
                 return self._call(expr)
+            case ast.ArraySearch():
+                return self._array_search(expr)
+            case ast.Lineage():
+                return self._lineage(expr)
         raise ValueError(f"{type(expr).__name__} is not a condition")
 
     def _filter_all(self, operands: Iterable[ast.Expr]) -> tuple[Predicate, ...]:
@@ -115,6 +140,18 @@ class _Lowering:
         for operand in operands:
             lowered.append(self.filter(operand))  # noqa: PERF401  # a comprehension is one more stack frame
         return tuple(lowered)
+
+    def _array_search(self, expr: ast.ArraySearch) -> Predicate:
+        path = self._whole_path(expr.array)
+        outer, self._variables = self._variables, {**self._variables, expr.variable: path}
+        condition = self.filter(expr.condition)
+        self._variables = outer
+        return AnyElement(expr.array.scope, _path(expr.array), expr.variable, condition)
+
+    def _lineage(self, expr: ast.Lineage) -> Predicate:
+        if expr.event not in self._inner:
+            self._inner.append(expr.event)
+        return Related(expr.relation, self._inner.index(expr.event))
 
     def _comparison(self, op: str, left: ast.Expr, right: ast.Expr) -> Predicate:
         if op == "!=":
@@ -136,16 +173,20 @@ class _Lowering:
 
     def _is_null(self, expr: ast.Expr) -> Predicate:
         if isinstance(expr, ast.Field):
-            return Not(Exists(expr.path, _VIEWS[self._type(expr.path)]))
+            return Not(_of(expr, Exists(_path(expr), _VIEWS[self._type(expr)])))
         return self._combination(expr, wanted=None)
 
     def _field_comparison(self, op: str, field: ast.Field, constant: _Typed) -> Predicate:
         if op == "==":
             return self._field_in(field, [constant], insensitive=False)
-        kind = self._type(field.path)
+        kind = self._type(field)
         kind = constant.type if kind is Type.ANY else kind
         bound = _constant_as(constant, kind)
-        return FALSE if bound is None else Range(field.path, _VIEWS[kind], op, bound)
+        if bound is None:
+            return FALSE
+        if kind is Type.VERSION:
+            return _of(field, Range(_path(field), "versions", op, version_key(str(bound))))
+        return _of(field, Range(_path(field), _VIEWS[kind], op, bound))
 
     def _membership(self, expr: ast.In) -> Predicate:
         if isinstance(expr.value, ast.Field):
@@ -156,38 +197,36 @@ class _Lowering:
 
     def _field_in(self, field: ast.Field, constants: Iterable[_Typed], *, insensitive: bool) -> Predicate:
         members = _Members.of(self._value(field, Builder()), constants)
-        leaves: list[Predicate] = []
+        path = _path(field)
+        leaves: list[FieldLeaf] = []
         for kind, values in members.by_type.items():
             if insensitive and kind is Type.STRING:
-                leaves.append(Member(field.path, "folded", _folded_all(values)))
+                leaves.append(Member(path, "folded", _folded_all(values)))
             else:
-                leaves.append(Member(field.path, _VIEWS[kind], frozenset(values)))
+                leaves.append(Member(path, _VIEWS[kind], frozenset(values)))
         if members.blocks:
-            leaves.append(InBlocks(field.path, frozenset(members.blocks)))
-        return leaves[0] if len(leaves) == 1 else Or(tuple(leaves))
+            leaves.append(InBlocks(path, frozenset(members.blocks)))
+        return _any_of(field, leaves)
 
     def _pattern(self, expr: ast.Pattern) -> Predicate:
         patterns = [str(pattern.value) for pattern in expr.patterns]
-        if not isinstance(expr.value, ast.Field) or self._type(expr.value.path) not in (
-            Type.ANY,
-            Type.STRING,
-        ):
+        field, insensitive = expr.value, expr.op in _INSENSITIVE_PATTERNS
+        if not isinstance(field, ast.Field) or self._type(field) not in _TEXTUAL:
             return self._combination(expr)
-        path, insensitive = expr.value.path, expr.op in _INSENSITIVE_PATTERNS
         if expr.op.startswith("regex"):
-            return Regex(path, tuple(dict.fromkeys(patterns)), insensitive)
-        return _wildcard_leaves(path, patterns, insensitive=insensitive)
+            return _of(field, Regex(_path(field), tuple(dict.fromkeys(patterns)), insensitive))
+        return _wildcard_leaves(field, patterns, insensitive=insensitive)
 
     def _call(self, call: ast.Call) -> Predicate:
         """A boolean function; two of them are patterns and blocks by another name."""
         name, (value, *rest) = call.name.lower(), call.args
         texts = [arg.value for arg in rest if isinstance(arg, ast.Literal) and isinstance(arg.value, str)]
         if isinstance(value, ast.Field) and len(texts) == len(rest):
-            kind = self._type(value.path)
-            if name == "wildcard" and kind in (Type.ANY, Type.STRING):
-                return _wildcard_leaves(value.path, texts, insensitive=call.insensitive)
+            kind = self._type(value)
+            if name == "wildcard" and kind in _TEXTUAL:
+                return _wildcard_leaves(value, texts, insensitive=call.insensitive)
             if name == "cidrmatch" and kind in (Type.ANY, Type.IP) and all(map(_is_block, texts)):
-                return InBlocks(value.path, frozenset(texts))
+                return _of(value, InBlocks(_path(value), frozenset(texts)))
         return self._combination(call)
 
     def _combination(self, expr: ast.Expr, wanted: Literal[True] | None = True) -> Predicate:
@@ -210,9 +249,9 @@ class _Lowering:
         match expr:
             case ast.Literal(value=value):
                 return _Typed(Fixed(value), _literal_type(value), constant=True)
-            case ast.Field(path=path):
-                kind = self._type(path)
-                return _Typed(builder.load(path, _VIEWS[kind]), kind, constant=False)
+            case ast.Field(scope=scope):
+                kind = self._type(expr)
+                return _Typed(builder.load(_path(expr), _VIEWS[kind], scope), kind, constant=False)
             case ast.Negative(operand=operand):
                 inner = self._value(operand, builder)
                 number = _convert(builder, inner, Type.NUMBER)
@@ -304,19 +343,39 @@ class _Lowering:
 # --- leaves ----------------------------------------------------------------------------------
 
 
-def _wildcard_leaves(path: str, patterns: Iterable[str], *, insensitive: bool) -> Predicate:
+def _is_variable(scope: str) -> bool:
+    return scope.startswith("$")
+
+
+def _path(field: ast.Field) -> str:
+    """The path at which a field stands in what it is a field of; an element stands at `$`."""
+    return f"$.{field.path}".rstrip(".") if _is_variable(field.scope) else field.path
+
+
+def _of(field: ast.Field, leaf: FieldLeaf) -> Predicate:
+    """The leaf about the field, asked of what the field is a field of."""
+    return Of(field.scope, leaf) if field.scope else leaf
+
+
+def _any_of(field: ast.Field, leaves: Sequence[FieldLeaf]) -> Predicate:
+    asked = tuple(_of(field, leaf) for leaf in leaves)
+    return asked[0] if len(asked) == 1 else Or(asked)
+
+
+def _wildcard_leaves(field: ast.Field, patterns: Iterable[str], *, insensitive: bool) -> Predicate:
     """A set for what has no wildcard, existence for what is nothing but stars, patterns for the rest."""
+    path = _path(field)
     folded = {fold(pattern) if insensitive else pattern for pattern in patterns}
     if any(pattern and not pattern.strip("*") for pattern in folded):
-        return Exists(path, "values")
+        return _of(field, Exists(path, "values"))
     wild = {pattern for pattern in folded if "*" in pattern or "?" in pattern}
     view: View = "folded" if insensitive else "text"
-    leaves: list[Predicate] = []
+    leaves: list[FieldLeaf] = []
     if folded - wild:
         leaves.append(Member(path, view, frozenset(folded - wild)))
     if wild:
         leaves.append(Wildcards(path, view, frozenset(wild)))
-    return leaves[0] if len(leaves) == 1 else Or(tuple(leaves))
+    return _any_of(field, leaves)
 
 
 def _is_block(text: str) -> bool:
@@ -331,7 +390,19 @@ def _is_boolean(expr: ast.Expr) -> bool:
     """Whether the expression has a truth of its own (a field has one only as a last resort)."""
     if isinstance(expr, ast.Call):
         return FUNCTIONS[expr.name.lower()].returns is Type.BOOLEAN
-    return isinstance(expr, (ast.And, ast.Or, ast.Not, ast.Comparison, ast.In, ast.Pattern))
+    return isinstance(
+        expr,
+        (
+            ast.And,
+            ast.Or,
+            ast.Not,
+            ast.Comparison,
+            ast.In,
+            ast.Pattern,
+            ast.ArraySearch,
+            ast.Lineage,
+        ),
+    )
 
 
 def _folded_all(values: Iterable[Scalar]) -> frozenset[Scalar]:
@@ -353,6 +424,7 @@ class _Members(NamedTuple):
         members = cls({}, set())
         for constant in constants:
             met = _common_type(value, constant)
+            met = Type.STRING if met is Type.VERSION else met  # equal is what is spelt alike
             block = _block(constant) if met is Type.IP else None
             if block is not None:
                 members.blocks.add(block)
@@ -380,12 +452,13 @@ def _common_type(left: _Typed, right: _Typed) -> Type | None:
         return b
     if left.constant != right.constant:
         return b if left.constant else a
-    return next((kind for kind in (Type.IP, Type.DATE) if {a, b} == {kind, Type.STRING}), None)
+    read_from_text = (Type.IP, Type.DATE, Type.VERSION)
+    return next((kind for kind in read_from_text if {a, b} == {kind, Type.STRING}), None)
 
 
 def _convert(builder: Builder, typed: _Typed, kind: Type) -> Operand:
     """The operand as a value of `kind`, null where it is none."""
-    if kind in (typed.type, Type.ANY):
+    if kind in (typed.type, Type.ANY) or {kind, typed.type} == {Type.STRING, Type.VERSION}:
         return typed.operand
     if typed.type in _TEXT_CONVERSIONS:
         return (
@@ -421,6 +494,8 @@ def _compare(builder: Builder, op: str, left: _Typed, right: _Typed, *, insensit
             if block is not None:
                 return _in_block(builder, op, other, block)
     sides = [_convert(builder, side, kind) for side in (left, right)]
+    if kind is Type.VERSION and op in _ORDER:
+        sides = [builder.apply("as_version", side) for side in sides]
     if insensitive:
         sides = [builder.apply("folded", side) for side in sides]
     return builder.apply("comparison", *sides, details=(op,))

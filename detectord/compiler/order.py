@@ -7,18 +7,23 @@ order, who tends to put the selective test first.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from detectord.compiler.predicates import (
     And,
+    AnyElement,
     Combination,
     Constant,
     Exists,
     InBlocks,
     Member,
     Not,
+    Of,
     Or,
     Predicate,
     Range,
     Regex,
+    Related,
     Wildcards,
 )
 
@@ -42,6 +47,9 @@ def _ordered(predicate: Predicate) -> tuple[int, Predicate]:
             parts = tuple(part for _, part in ranked)
             total = sum(cost for cost, _ in ranked)
             return total, And(parts) if isinstance(predicate, And) else Or(parts)
+        case AnyElement(condition=condition):
+            cost, inner = _ordered(condition)
+            return 100 + 5 * cost, replace(predicate, condition=inner)
     return _cost(predicate), predicate
 
 
@@ -62,6 +70,10 @@ def _cost(leaf: Predicate) -> int:
             return 8 + len(patterns) // 4
         case Regex(patterns=patterns):
             return 30 + 10 * len(patterns)
+        case Of(leaf=inner):
+            return 1 + _cost(inner)
+        case Related():
+            return 1_000
         case Combination(program=program):
             return 20 + 6 * len(program.instructions)
     raise AssertionError(leaf)

@@ -18,7 +18,7 @@ from typing import Literal
 from detectord.compiler.values import Program
 from detectord.eql.text import Scalar
 
-View = Literal["values", "text", "folded", "numbers", "booleans", "addresses", "instants"]
+View = Literal["values", "text", "folded", "numbers", "booleans", "addresses", "dates", "versions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +114,83 @@ class Combination:
     wanted: Literal[True] | None
 
 
-Leaf = Exists | Member | Range | InBlocks | Wildcards | Regex | Combination
+@dataclass(frozen=True, slots=True)
+class Of:
+    """The leaf, asked of something else than the event at hand: of the event of an earlier step, or of an
+    element that stands for a variable."""
+
+    scope: str
+    leaf: Exists | Member | Range | InBlocks | Wildcards | Regex
+
+
+@dataclass(frozen=True, slots=True)
+class AnyElement:
+    """Some element of the array at `path` of `scope`, as `variable`, satisfies `condition`."""
+
+    scope: str
+    path: str
+    variable: str
+    condition: Predicate
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """The event's process is a `relation` of one that matched inner query number `inner` before."""
+
+    relation: str
+    inner: int
+
+
+FieldLeaf = Exists | Member | Range | InBlocks | Wildcards | Regex
+Leaf = FieldLeaf | Combination | Of | AnyElement | Related
 Predicate = Constant | And | Or | Not | Leaf
 
 TRUE = Constant(True)
 FALSE = Constant(False)
+
+
+def needs_company(predicate: Predicate) -> bool:
+    """True if the event alone does not answer the predicate: it asks for events of earlier steps, or for the
+    process's relatives."""
+    return bool(aliases(predicate)) or _asks_for_relatives(predicate)
+
+
+def _asks_for_relatives(predicate: Predicate) -> bool:
+    match predicate:
+        case And(operands=operands) | Or(operands=operands):
+            return any(map(_asks_for_relatives, operands))
+        case Not(operand=operand) | AnyElement(condition=operand):
+            return _asks_for_relatives(operand)
+    return isinstance(predicate, Related)
+
+
+def possible(predicate: Predicate) -> Predicate:
+    """What is left of a simplified predicate if every leaf that needs company may be true or false: whatever
+    satisfies the predicate, in whatever company, satisfies this."""
+    match predicate:
+        case And(operands=operands):
+            return And(tuple(map(possible, operands)))
+        case Or(operands=operands):
+            return Or(tuple(map(possible, operands)))
+    return TRUE if needs_company(predicate) else predicate
+
+
+def aliases(predicate: Predicate) -> set[str]:
+    """The aliases a predicate reads."""
+    match predicate:
+        case And(operands=operands) | Or(operands=operands):
+            return set().union(*map(aliases, operands))
+        case Not(operand=operand):
+            return aliases(operand)
+        case Of(scope=scope):
+            found = {scope}
+        case AnyElement(scope=scope, condition=condition):
+            found = {scope} | aliases(condition)
+        case Combination(program=program):
+            found = program.scopes()
+        case _:
+            found = set()
+    return {scope for scope in found if scope and not scope.startswith("$")}
 
 
 def render(predicate: Predicate) -> str:
@@ -139,11 +211,18 @@ def _lines(predicate: Predicate) -> list[str]:
             ]
         case Constant(value=value):
             return ["true" if value else "false"]
+        case AnyElement(scope=scope, path=path, variable=variable, condition=condition):
+            head = f"any element {variable} of {scope or 'event'} {path}"
+            return [head, *("  " + line for line in _lines(condition))]
     return [_leaf_line(predicate)]
 
 
 def _leaf_line(leaf: Leaf) -> str:
     match leaf:
+        case Of(scope=scope, leaf=inner):
+            return f"of {scope}: {_leaf_line(inner)}"
+        case Related(relation=relation, inner=number):
+            return f"{relation} of inner query {number}"
         case Exists(path=path, view=view):
             return f"exists {view} {path}"
         case Member(path=path, view=view, values=values):

@@ -9,9 +9,12 @@ what is said twice is said once, and leaves that ask the same field for one of s
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
+from dataclasses import replace
 
 from detectord.compiler.predicates import (
+    FALSE,
     And,
+    AnyElement,
     Constant,
     InBlocks,
     Member,
@@ -35,6 +38,10 @@ def simplify_predicate(predicate: Predicate, *, negated: bool = False) -> Predic
             for operand in operands:
                 simpler.append(simplify_predicate(operand, negated=negated))  # noqa: PERF401  # one frame a level
             return _junction(simpler, conjunctive=isinstance(predicate, And) is not negated)
+    if isinstance(predicate, AnyElement):
+        predicate = replace(predicate, condition=simplify_predicate(predicate.condition))
+        if predicate.condition == FALSE:
+            return Constant(negated)
     return Not(predicate) if negated else predicate
 
 

@@ -9,16 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from typing import Any, Literal
 
-from detectord.compiler.compiled import CompiledRule, CompiledStep, KeyField, Matcher
+from detectord.compiler.compiled import (
+    CompiledRule,
+    CompiledStep,
+    JointMatcher,
+    KeyField,
+    Matcher,
+    Role,
+)
 from detectord.compiler.emit import MAX_COMBINATIONS, Overflow, emit_source, load_matcher
 from detectord.compiler.fingerprint import fingerprint
 from detectord.compiler.lower import lower_condition
 from detectord.compiler.order import order_predicate
-from detectord.compiler.predicates import TRUE, Predicate, render
+from detectord.compiler.predicates import TRUE, Predicate, aliases, needs_company, possible, render
 from detectord.compiler.simplify import simplify_predicate
 from detectord.eql import ast
-from detectord.events.ecs import FIELD_TYPES
+from detectord.events.fields import FIELD_TYPES
 from detectord.rules.rule import Rule
 
 Timer = Callable[[str], AbstractContextManager[object]]
@@ -36,9 +44,16 @@ class StepDraft:
 
     query: ast.EventQuery
     keys: tuple[KeyField, ...]
+    role: Role = Role.POSITIVE
+    stage: int = 0
+    runs: int = 1
+    place: int = 0
+    alias: str = ""
     predicate: Predicate = TRUE
+    joint: Predicate | None = None
     source: str = ""
     matcher: Matcher | None = None
+    joint_matcher: JointMatcher | None = None
 
     def text(self) -> str:
         """The step as it stands, for people and golden files."""
@@ -76,25 +91,37 @@ class Draft:
         """The result, after the last stage."""
         rule, body = self.rule, self.rule.query.body
         maxspan = None
-        if isinstance(body, ast.Sequence):
-            maxspan = rule.look_back if body.maxspan is None else body.maxspan
+        if not isinstance(body, ast.EventQuery):
+            written = body.maxspan if isinstance(body, ast.Sequence) else None
+            maxspan = rule.look_back if written is None else written
+        events = {
+            step.alias: sum(before.runs for before in self.steps[:number] if before.role is Role.POSITIVE)
+            for number, step in enumerate(self.steps)
+            if step.alias
+        }
         return CompiledRule(
             rule=rule,
-            is_sequence=isinstance(body, ast.Sequence),
-            steps=tuple(map(_frozen, self.steps)),
+            kind=_kind(body),
+            steps=tuple(_frozen(step, events) for step in self.steps),
             maxspan=maxspan,
             match_hash=self._match_hash(maxspan),
             host_position=_host_position(self.steps),
             category_field=rule.category_field,
             timestamp_field=rule.timestamp_field,
             tiebreaker_field=rule.tiebreaker_field,
+            hidden_keys=self.hidden_keys,
         )
 
     def _match_hash(self, maxspan: int | None) -> str:
         rule = self.rule
-        keys = tuple(step.keys for step in self.steps)
+        keys = tuple(step.keys for step in self.steps if step.role is not Role.INNER)
         fields = (rule.category_field, rule.timestamp_field, rule.tiebreaker_field)
         return fingerprint((rule.query, keys, maxspan, rule.index, fields))
+
+    @property
+    def hidden_keys(self) -> int:
+        """1 if the steps have a key before those that the author wrote."""
+        return int(bool(self.steps[0].keys) and self.steps[0].keys[0] is HOST)
 
     def map(self, change: Callable[[StepDraft], StepDraft]) -> Draft:
         """The draft with every step changed."""
@@ -105,8 +132,26 @@ Stage = Callable[[Draft], Draft]
 
 
 def lower(draft: Draft) -> Draft:
-    """Syntax tree → predicates: `in`, `:` and `like` become sets and patterns."""
-    return draft.map(lambda step: replace(step, predicate=lower_condition(step.query.condition, draft.types)))
+    """Syntax tree → predicates: `in`, `:` and `like` become sets and patterns; inner queries become steps."""
+    inner: list[ast.EventQuery] = []
+    steps: list[StepDraft] = []
+    pending = list(draft.steps)
+    while pending:
+        step = pending.pop(0)
+        known = len(inner)
+        steps.append(replace(step, predicate=lower_condition(step.query.condition, draft.types, inner)))
+        pending += [
+            StepDraft(query, (), Role.INNER, number)
+            for number, query in enumerate(inner[known:], start=known)
+        ]
+    return _by_host(replace(draft, steps=tuple(steps))) if inner else replace(draft, steps=tuple(steps))
+
+
+def _by_host(draft: Draft) -> Draft:
+    """A process has relatives on its own host only, so whatever asks for them is kept by host."""
+    if _host_position(tuple(step for step in draft.steps if step.role is not Role.INNER)) == 0:
+        return draft.map(lambda step: replace(step, keys=step.keys or (HOST,)))
+    return draft.map(lambda step: replace(step, keys=(HOST, *step.keys)))
 
 
 def simplify(draft: Draft) -> Draft:
@@ -114,20 +159,43 @@ def simplify(draft: Draft) -> Draft:
     return draft.map(lambda step: replace(step, predicate=simplify_predicate(step.predicate)))
 
 
+def separate(draft: Draft) -> Draft:
+    """What an event must have in any company apart from what it needs company for."""
+
+    def separated(step: StepDraft) -> StepDraft:
+        if not needs_company(step.predicate):
+            return step
+        return replace(step, predicate=simplify_predicate(possible(step.predicate)), joint=step.predicate)
+
+    return draft.map(separated)
+
+
 def order(draft: Draft) -> Draft:
     """Cheap tests first."""
-    return draft.map(lambda step: replace(step, predicate=order_predicate(step.predicate)))
+
+    def ordered(step: StepDraft) -> StepDraft:
+        joint = None if step.joint is None else order_predicate(step.joint)
+        return replace(step, predicate=order_predicate(step.predicate), joint=joint)
+
+    return draft.map(ordered)
 
 
 def emit(draft: Draft) -> Draft:
     """Predicates → one Python function a step."""
     rule = draft.rule
 
+    name = f"<matcher of {rule.rule_id}>"
+
+    def load(source: str) -> Any:
+        return load_matcher(source, name, combinations=draft.combinations, overflow=draft.overflow)
+
     def emitted(step: StepDraft) -> StepDraft:
         source = emit_source(step.predicate, step.query.category, rule.category_field)
-        name = f"<matcher of {rule.rule_id}>"
-        matcher = load_matcher(source, name, combinations=draft.combinations, overflow=draft.overflow)
-        return replace(step, source=source, matcher=matcher)
+        step = replace(step, source=source, matcher=load(source))
+        if step.joint is None:
+            return step
+        joint = emit_source(step.joint, step.query.category, rule.category_field)
+        return replace(step, source=f"{source}\n\n# in company:\n{joint}", joint_matcher=load(joint))
 
     return draft.map(emitted)
 
@@ -135,6 +203,7 @@ def emit(draft: Draft) -> Draft:
 STAGES: tuple[Stage, ...] = (
     lower,
     simplify,
+    separate,
     order,
     emit,
 )
@@ -170,17 +239,56 @@ def compile_rule(
 # --- steps -----------------------------------------------------------------------------------
 
 
-def _steps(body: object, types: Mapping[str, str]) -> tuple[StepDraft, ...]:
+def _steps(
+    body: ast.EventQuery | ast.Sequence | ast.Sample | ast.Join, types: Mapping[str, str]
+) -> tuple[StepDraft, ...]:
     if isinstance(body, ast.EventQuery):
         return (StepDraft(body, ()),)
-    if not isinstance(body, ast.Sequence):
-        raise ValueError(f"a {type(body).__name__.lower()} is not supported yet")  # noqa: TRY004  # see compile_rule
-    if body.until is not None or any(step.missing or step.runs != 1 for step in body.steps):
-        raise ValueError("`until`, missing steps and `runs` are not supported yet")
-    return tuple(
-        StepDraft(step.event, tuple(_key(key, types) for key in (*body.keys, *step.keys)))
-        for step in body.steps
-    )
+    if isinstance(body, ast.Join):
+        raise ValueError("a join is not supported")  # noqa: TRY004  # see compile_rule
+    drafts: list[StepDraft] = []
+    stage = place = 0
+    for step in body.steps:
+        draft = StepDraft(
+            step.event,
+            tuple(_key(key, types) for key in (*body.keys, *step.keys)),
+            Role.MISSING if step.missing else Role.POSITIVE,
+            stage,
+            step.runs,
+            place,
+            step.alias,
+        )
+        # Each of the steps that runs stand for has a partial of its own to ask
+        apart = step.runs if not step.missing and _reads_aliases(step) else 1
+        for run in range(apart):
+            drafts.append(replace(draft, stage=stage, runs=step.runs // apart, place=place + run))
+            stage += not step.missing
+        place += step.runs
+    until = body.until if isinstance(body, ast.Sequence) else None
+    if until is not None:
+        keys = tuple(_key(key, types) for key in (*body.keys, *until.keys))
+        drafts.append(StepDraft(until.event, keys, Role.UNTIL))
+    return tuple(drafts)
+
+
+def _reads_aliases(step: ast.Step) -> bool:
+    pending: list[ast.Expr] = [step.event.condition]
+    while pending:
+        expr = pending.pop()
+        if isinstance(expr, ast.Field) and expr.scope and not expr.scope.startswith("$"):
+            return True
+        pending += ast.children(expr)
+    return False
+
+
+def _kind(body: object) -> Literal["event", "sequence", "sample"]:
+    if isinstance(body, ast.EventQuery):
+        return "event"
+    return "sample" if isinstance(body, ast.Sample) else "sequence"
+
+
+HOST = KeyField("host.id", optional=True, type="keyword")
+"""The key before all others of a rule that is kept by host."""
 
 
 def _key(key: ast.Expr, types: Mapping[str, str]) -> KeyField:
@@ -190,15 +298,26 @@ def _key(key: ast.Expr, types: Mapping[str, str]) -> KeyField:
 
 
 def _host_position(steps: tuple[StepDraft, ...]) -> int | None:
-    """The first key position that is host.id in every step, mandatory: its value tells the host."""
-    host = ("host.id", False)
+    """The first key position that is host.id in every step: its value tells the host."""
     columns = zip(*(step.keys for step in steps), strict=True)
     return next(
-        (place for place, column in enumerate(columns) if all((k.path, k.optional) == host for k in column)),
+        (place for place, column in enumerate(columns) if all(k.path == HOST.path for k in column)),
         None,
     )
 
 
-def _frozen(step: StepDraft) -> CompiledStep:
+def _frozen(step: StepDraft, events: Mapping[str, int]) -> CompiledStep:
     assert step.matcher is not None
-    return CompiledStep(step.query.category, step.matcher, step.keys, step.source)
+    reads = () if step.joint is None else tuple((name, events[name]) for name in sorted(aliases(step.joint)))
+    return CompiledStep(
+        step.query.category,
+        step.matcher,
+        step.keys,
+        step.source,
+        step.role,
+        step.stage,
+        step.runs,
+        step.place,
+        step.joint_matcher,
+        reads,
+    )

@@ -21,12 +21,14 @@ from detectord.eql.address import Blocks, canonical_text, parse_address
 from detectord.eql.arithmetic import OPERATIONS as ARITHMETIC
 from detectord.eql.arithmetic import negate
 from detectord.eql.compare import compare
+from detectord.eql.dates import parse_date
 from detectord.eql.functions import FUNCTIONS
 from detectord.eql.regex import compile_regex
 from detectord.eql.text import Scalar, fold, string_of
+from detectord.eql.version import version_key
 from detectord.eql.wildcard import compile_wildcards
 from detectord.events.event import boolean_of, number_of
-from detectord.events.time import format_milliseconds, parse_instant
+from detectord.events.time import format_milliseconds
 
 Value = Scalar | None
 Function = Callable[..., Value]
@@ -37,10 +39,12 @@ Function = Callable[..., Value]
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One of the values that the field has in the view (a method of Event), null if it has none."""
+    """One of the values that the field has in the view (a method of Event), null if it has none. `scope`: of
+    what, as in `ast.Field`."""
 
     path: str
     view: str
+    scope: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +74,17 @@ class Program:
     instructions: tuple[Load | Apply, ...]
     result: Operand
 
+    def scopes(self) -> set[str]:
+        """Of what it loads fields."""
+        return {each.scope for each in self.instructions if isinstance(each, Load)}
+
     def lines(self) -> list[str]:
         """The program as text."""
         lines: list[str] = []
         for number, instruction in enumerate(self.instructions):
             if isinstance(instruction, Load):
                 what = f"{instruction.view} {instruction.path}"
+                what += f" of {instruction.scope}" if instruction.scope else ""
             else:
                 details = ", ".join(map(source_of, instruction.details))
                 what = f"{instruction.operation}({details}) {', '.join(map(_shown, instruction.operands))}"
@@ -104,9 +113,9 @@ class Builder:
 
     instructions: list[Load | Apply] = field(default_factory=list)
 
-    def load(self, path: str, view: str) -> Operand:
+    def load(self, path: str, view: str, scope: str = "") -> Operand:
         """Load a value of a field."""
-        return self._add(Load(path, view))
+        return self._add(Load(path, view, scope))
 
     def apply(self, operation: str, *operands: Operand, details: tuple[Any, ...] = ()) -> Operand:
         """Apply an operation, now if nothing has to be loaded for it."""
@@ -185,7 +194,12 @@ def as_address() -> Function:
 
 def as_instant() -> Function:
     """The instant (ns) that a string or number spells."""
-    return parse_instant
+    return parse_date
+
+
+def as_version() -> Function:
+    """What orders the version that a string is."""
+    return _unless_null(version_key)
 
 
 def text_of_address() -> Function:
@@ -260,8 +274,8 @@ OPERATIONS: Mapping[str, Callable[..., Function]] = MappingProxyType(
         operation.__name__: operation
         for operation in (
             comparison, arithmetic, negative, function, as_text, as_number, as_boolean, as_address,
-            as_instant, text_of_address, text_of_instant, folded, member, in_blocks, wildcards, regex,
-            inverse, conjunction, disjunction, found,
+            as_instant, as_version, text_of_address, text_of_instant, folded, member, in_blocks, wildcards,
+            regex, inverse, conjunction, disjunction, found,
         )
     }
 )  # fmt: skip

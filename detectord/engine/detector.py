@@ -16,12 +16,21 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from detectord.compiler.compiled import CompiledRule, JoinKey, RuleSet
+from detectord.compiler.compiled import CompiledRule, RuleSet
 from detectord.engine.detection import Detection
 from detectord.engine.dispatch import Dispatcher, Tallies
-from detectord.engine.hits import EventHits, Order, RuleHit, canonical_key, hits_of
-from detectord.engine.sequences import Partial, new_row, walk
-from detectord.engine.state import Member, StateChange, StatePartition
+from detectord.engine.hits import (
+    PROCESS_ENDS,
+    PROCESS_TOLD,
+    EventHits,
+    Order,
+    RuleHit,
+    canonical_key,
+    hits_of,
+)
+from detectord.engine.lineage import Identity
+from detectord.engine.state import Machine, Member, StateChange, StatePartition
+from detectord.engine.turn import Complete, Turn, machine_of
 from detectord.engine.watermark import END_OF_TIME
 from detectord.events.event import Event
 from detectord.events.record import Record
@@ -35,6 +44,8 @@ MAX_COMPLETED = 100
 """Sequences of one rule that one event may complete in one state partition, by having many join keys;
 each is an alert with all its events, so that more would be a way to flood us."""
 
+_PROCESS_HITS = (PROCESS_TOLD, PROCESS_ENDS)
+
 AT_ONCE: Order = (0, (0, "", 0), "", 0)
 
 
@@ -45,6 +56,7 @@ class EngineSettings:
     `max_span` bounds the span of every sequence, None: as the rules say.
     `max_bytes` bounds the state of this worker, None: unbounded (finite input). `grace` is how long a
     partial is kept after its span in order-of-arrival mode, where events may come out of order.
+    `max_lineage`: processes remembered a host, where rules ask for the relatives of a process.
     """
 
     partitions: int = 64
@@ -55,6 +67,7 @@ class EngineSettings:
     max_bytes: int | None = None
     remember: int = 600 * 1_000_000_000
     grace: int = 300 * 1_000_000_000
+    max_lineage: int = 10_000
     topic_indices: tuple[tuple[str, str], ...] = ()
 
 
@@ -82,9 +95,8 @@ class Detector:
         )
         self._rules: dict[str, list[CompiledRule]] = {}
         for rule in rules.rules:
-            if rule.is_sequence and rule.rule.enabled:
+            if rule.waits and rule.rule.enabled:
                 self._rules.setdefault(rule.match_hash, []).append(rule)
-        self._spans = {name: alike[0].maxspan for name, alike in self._rules.items()}
         self._partitions: dict[int, StatePartition] = {}
         self._watermark: int | None = None
 
@@ -101,12 +113,12 @@ class Detector:
             Ranked((arrival, AT_ONCE, rule.rule.rule_id, ""), Detection(rule, (event,)))
             for rule in found.rules
         ]
-        if not found.hits:
+        if not found.hits and not found.processes:
             return detections, []
         settings = self._settings
         hits = hits_of(
             event,
-            found.hits,
+            found,
             partitions=settings.partitions,
             max_future=settings.max_future,
             by_arrival=settings.by_arrival,
@@ -124,10 +136,10 @@ class Detector:
                 self.tallies["dropped", "duplicate"] += 1
                 continue
             for hit in event.hits:
-                if hit.match_hash not in self._rules:
+                if hit.match_hash not in self._rules and hit.match_hash not in _PROCESS_HITS:
                     continue
                 if self._is_late(hit):
-                    for rule in self._rules[hit.match_hash]:
+                    for rule in self._rules.get(hit.match_hash, ()):
                         self.tallies["rule_late", rule.rule.rule_id] += 1
                     self.tallies["late", event.topic, "dropped"] += 1
                     continue
@@ -152,57 +164,60 @@ class Detector:
                 self._go_on(state, sid, hit, done)
         if self._watermark is not None:
             state.set_watermark(self._watermark)
+            for undecided in state.decided(self._watermark):
+                complete = Complete(undecided.key, undecided.partial.events)
+                done.extend(self._detections(state, undecided.match_hash, undecided.order, complete))
             before = self._watermark - (self._settings.grace if by_arrival else 0)
-            for match_hash in state.expire(before, self._spans):
-                self._tally_removed(match_hash, "expired")
+            for match_hash, count in state.expire(before):
+                self._tally_removed(match_hash, "expired", count)
             state.forget_before(before)
+        if state.lineage.forgotten:
+            self.tallies["lineage_forgotten",] += state.lineage.forgotten
+            state.lineage.forgotten = 0
 
     def _go_on(self, state: StatePartition, sid: str, hit: RuleHit, done: list[Ranked]) -> None:
-        """Offer one hit to the rows of all its keys."""
+        """A hit's turn has come."""
+        if hit.match_hash in _PROCESS_HITS:
+            identity = Identity.of_key(hit.steps[0].keys[0])
+            tell = state.lineage.tell if hit.match_hash == PROCESS_TOLD else state.lineage.end
+            tell(identity)
+            return
         alike = self._rules.get(hit.match_hash)
         if alike is None:
             return
         rule = alike[0]
-        by_key: dict[str, tuple[JoinKey, list[tuple[int, bool]]]] = {}
-        for step_keys in hit.steps:
-            for key in step_keys.keys:
-                satisfied = by_key.setdefault(canonical_key(key), (key, []))[1]
-                satisfied.append((step_keys.step, step_keys.fanned_out))
+        ended: Counter[str] = Counter()
+        turn = Turn(rule, state, sid, hit, lambda sid: self._revive(state.record_of(sid), sid), ended)
         completed = 0
-        for key, satisfied in by_key.values():
-            slots = state.slots(hit.match_hash, key)
-            if slots is None:
-                if all(step != 0 for step, _ in satisfied):
-                    continue  # a later step never makes a row: keys come from attackers
-                slots = new_row(len(rule.steps))
-            member = Member(sid, any(fanned_out for _, fanned_out in satisfied))
-            _, complete = walk(slots, [step for step, _ in satisfied], hit.time, member, rule.maxspan)
-            if complete is not None:
+        try:
+            for complete in turn.take():
                 completed += 1
                 if completed <= MAX_COMPLETED:
-                    done.extend(self._complete(state, alike, key, hit.order, complete))
+                    done.extend(self._detections(state, hit.match_hash, hit.order, complete))
                 else:
                     self.tallies["key_tuples_capped", rule.rule.rule_id] += 1
-            state.put(hit.match_hash, key, slots, rule.maxspan)
+        except Exception as error:  # a bug of ours, never a reason to lose the other rules
+            self.tallies["rule_error", rule.rule.rule_id, type(error).__name__] += 1
+        for reason, count in ended.items():
+            self._tally_removed(hit.match_hash, reason, count)
 
-    def _complete(
-        self,
-        state: StatePartition,
-        alike: list[CompiledRule],
-        key: JoinKey,
-        order: Order,
-        partial: Partial[Member],
+    def _detections(
+        self, state: StatePartition, match_hash: str, order: Order, complete: Complete
     ) -> Iterable[Ranked]:
-        events = tuple(self._revive(state.record_of(m.sid), m.sid) for m in partial.events)
-        self._tally_removed(alike[0].match_hash, "completed")
+        """A detection for each of the rules that match alike."""
+        alike = self._rules.get(match_hash, ())
+        key, members = complete
+        events = tuple(self._revive(state.record_of(m.sid), m.sid) for m in members)
+        self._tally_removed(match_hash, "completed")
         for rule in alike:
-            fields = (field.path for field in rule.steps[0].keys)
+            fields = [field.path for field in rule.steps[0].keys]
+            shown = slice(rule.hidden_keys, None)
             detection = Detection(
                 rule,
                 events,
-                stages=tuple(range(len(events))),
-                join=tuple(zip(fields, key, strict=True)),
-                fanned_out=any(member.fanned_out for member in partial.events),
+                stages=rule.places,
+                join=tuple(zip(fields[shown], key[shown], strict=True)),
+                fanned_out=any(member.fanned_out for member in members),
             )
             arrival = order[0] if self._settings.by_arrival else END_OF_TIME
             yield Ranked((arrival, order, rule.rule.rule_id, canonical_key(key)), detection)
@@ -230,7 +245,11 @@ class Detector:
                 if not candidates:
                     return
                 continue
-            self._tally_removed(evicted[0], "capacity", evicted[1])
+            match_hash, lost = evicted
+            if match_hash:
+                self._tally_removed(match_hash, "capacity", lost)
+            else:
+                self.tallies["lineage_forgotten",] += lost
 
     # --- state ----------------------------------------------------------------------------------
 
@@ -265,7 +284,7 @@ class Detector:
         self._partitions.clear()
         self._watermark = watermark
         for number, own in entries.items():
-            self._partition(number).restore(own, self._spans)
+            self._partition(number).restore(own)
 
     def take_tallies(self) -> Tallies:
         """The counts since this was last called."""
@@ -275,5 +294,14 @@ class Detector:
     def _partition(self, number: int) -> StatePartition:
         state = self._partitions.get(number)
         if state is None:
-            state = self._partitions[number] = StatePartition(number, self._settings.remember)
+            settings = self._settings
+            state = self._partitions[number] = StatePartition(
+                number, settings.remember, settings.max_lineage, self._make_machine
+            )
         return state
+
+    def _make_machine(
+        self, match_hash: str, keep: Callable[[Member], None], drop: Callable[[Member], None]
+    ) -> Machine | None:
+        alike = self._rules.get(match_hash)
+        return None if alike is None else machine_of(alike[0], keep, drop)

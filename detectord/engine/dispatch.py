@@ -17,8 +17,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from detectord.compiler.compiled import CompiledRule, JoinKey, Matcher, RuleSet
-from detectord.compiler.keys import join_keys
+from detectord.compiler.compiled import CompiledRule, JoinKey, Matcher, Role, RuleSet
+from detectord.compiler.keys import join_keys, key_values
+from detectord.compiler.stages import HOST
+from detectord.engine.lineage import Identity
 from detectord.events.event import Event
 from detectord.events.index import UNKNOWN_INDEX, IndexGate, virtual_index
 
@@ -43,6 +45,8 @@ class Found:
 
     rules: list[CompiledRule] = field(default_factory=list)
     hits: list[StepHit] = field(default_factory=list)
+    processes: list[Identity] = field(default_factory=list)
+    """For each host.id of an event that starts or ends a process, what it says of it."""
 
 
 class _Entry(NamedTuple):
@@ -60,7 +64,7 @@ class _Plan:
 
 class Dispatcher:
     """Finds the rules and steps an event satisfies. `topic_indices` names the virtual index of
-    topics whose events do not tell it themselves. Of sequence rules that match alike (one `match_hash`)
+    topics whose events do not tell it themselves. Of rules with state that match alike (one `match_hash`)
     only the first is looked at: they share their partials."""
 
     def __init__(
@@ -70,6 +74,7 @@ class Dispatcher:
         self._gates = [IndexGate(rule.rule.index) for rule in self._rules]
         self._plans: dict[str, _Plan] = {}
         self._max_key_tuples = max_key_tuples
+        self._with_lineage = any(rule.asks_for_relatives for rule in self._rules)
         self._topic_indices = dict(topic_indices or {})
 
     def find(self, event: Event, tallies: Tallies) -> Found:
@@ -89,6 +94,10 @@ class Dispatcher:
             hit = self._hit(entries, event, tallies)
             if hit is not None:
                 found.hits.append(hit)
+        if self._with_lineage:
+            hosts = key_values(HOST, event)
+            told = (Identity.of(event, host if isinstance(host, str) else "") for host in hosts)
+            found.processes = [identity for identity in told if identity.tells]
         return found
 
     def _try(
@@ -101,7 +110,7 @@ class Dispatcher:
         except Exception as error:
             tallies["rule_error", rule.rule.rule_id, type(error).__name__] += 1
             return
-        if not rule.is_sequence:
+        if not rule.waits:
             tallies["rule_match", rule.rule.rule_id, "event"] += 1
             found.rules.append(rule)
             return
@@ -113,7 +122,7 @@ class Dispatcher:
         rule = entries[0].rule
         steps: list[tuple[int, tuple[JoinKey, ...]]] = []
         for entry in sorted(entries, key=lambda e: -e.step):
-            tallies["rule_match", rule.rule.rule_id, str(entry.step)] += 1
+            tallies["rule_match", rule.rule.rule_id, step_label(rule, entry.step)] += 1
             keys, capped = join_keys(rule.steps[entry.step], event, limit=self._max_key_tuples)
             if capped:
                 tallies["key_tuples_capped", rule.rule.rule_id] += 1
@@ -144,6 +153,14 @@ class Dispatcher:
         return _Plan([(path, by_category, anything) for path, (by_category, anything) in fields.items()])
 
 
+def step_label(rule: CompiledRule, step: int) -> str:
+    """A step as metrics name it: its number as written, or `until`, or `inner`."""
+    role = rule.steps[step].role
+    if rule.kind == "event" and role is Role.POSITIVE:
+        return "event"
+    return str(step) if role in (Role.POSITIVE, Role.MISSING) else role.value
+
+
 def _bounded(key: JoinKey) -> JoinKey:
     """The key with every long text shortened to its beginning and a digest: keys meet as before, and
     state has a bound that an attacker cannot choose."""
@@ -163,7 +180,7 @@ def shortened(text: str) -> str:
 def _distinct(rules: Iterable[CompiledRule]) -> Iterator[CompiledRule]:
     seen: set[str] = set()
     for rule in rules:
-        if rule.is_sequence:
+        if rule.waits:
             if rule.match_hash in seen:
                 continue
             seen.add(rule.match_hash)

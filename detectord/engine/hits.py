@@ -15,16 +15,21 @@ from __future__ import annotations
 import json
 import sys
 import zlib
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from detectord.compiler.compiled import CompiledRule, JoinKey, KeyValue
-from detectord.engine.dispatch import StepHit, Tallies, shortened
+from detectord.compiler.compiled import CompiledRule, JoinKey, KeyValue, Role
+from detectord.engine.dispatch import Found, Tallies, shortened
 from detectord.engine.watermark import END_OF_TIME
 from detectord.events.event import Event
 from detectord.events.identity import sid, sid_order
 from detectord.events.record import Record
+
+PROCESS_TOLD, PROCESS_ENDS = "!process", "~process"
+"""In the place of a match hash: the event tells of a process, or ends it. Of one event's hits the one comes
+before those of rules, the other behind them, because equal ones stand in the order of these names."""
 
 Tie = tuple[int, str, int | float]
 Order = tuple[int, Tie, str, int]
@@ -50,7 +55,8 @@ class RuleHit(msgspec.Struct, frozen=True, array_like=True):
 
 
 class EventHits(msgspec.Struct, frozen=True, array_like=True):
-    """One event with all its hits for one state partition."""
+    """One event with all its hits for one state partition. `value` is empty if nobody will ask for the event:
+    missing steps and `until` are told keys and time only."""
 
     partition: int
     sid: str
@@ -92,6 +98,8 @@ def key_text(value: KeyValue) -> str:
 def state_partition(rule: CompiledRule, key: JoinKey, partitions: int) -> int:
     """The partition that keeps the partials of `key`: by host for a host-bound rule, so that they lie
     where the host's events go anyway; by rule and key for any other."""
+    if rule.asks_for_relatives:
+        return partition_hash(key_text(key[0])) % partitions
     if rule.host_position is not None:
         return partition_hash(key_text(key[rule.host_position])) % partitions
     return partition_hash(rule.match_hash, canonical_key(key)) % partitions
@@ -116,6 +124,11 @@ def tie(rule: CompiledRule, event: Event) -> Tie:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return (0, "", _portable(value))
         return (1, event.text(rule.tiebreaker_field)[0], 0)
+    return _agent_tie(event)
+
+
+def _agent_tie(event: Event) -> Tie:
+    """By the number that the agent gave the event."""
     sequence = event.numbers("event.sequence")
     if not sequence:
         return (2, "", 0)
@@ -135,7 +148,7 @@ def _portable(number: int | float) -> int | float:
 
 def hits_of(
     event: Event,
-    hits: Iterable[StepHit],
+    found: Found,
     *,
     partitions: int,
     max_future: int,
@@ -152,18 +165,20 @@ def hits_of(
     name = shortened(sid(event))
     text, number = sid_order(event)
     text = shortened(text)
-    for rule, steps in hits:
-        time = hit_time(rule, event)
+    wanted: set[int] = set()  # the partitions that need the event itself
+    for rule, steps in found.hits:
+        time = _time(hit_time(rule, event), record, max_future, tallies)
         if time is None:
             tallies["no_time", rule.rule.rule_id] += 1
             continue
-        if record.timestamp is not None and time > record.timestamp * 1_000_000 + max_future:
-            time = record.timestamp * 1_000_000
-            tallies["future", record.topic] += 1
         order: Order = (record.arrival if by_arrival else time, tie(rule, event), text, number)
         for partition, own_steps in _spread(rule, steps, partitions).items():
             hit = RuleHit(rule.match_hash, tuple(own_steps), time, order)
             by_partition.setdefault(partition, []).append(hit)
+            if any(rule.steps[own.step].role in (Role.POSITIVE, Role.INNER) for own in own_steps):
+                wanted.add(partition)
+    for partition, hit in _process_hits(event, found, partitions, max_future, by_arrival):
+        by_partition.setdefault(partition, []).append(hit)
     return [
         EventHits(
             partition,
@@ -173,11 +188,36 @@ def hits_of(
             record.offset,
             record.timestamp,
             record.arrival,
-            record.value,
+            record.value if partition in wanted else b"",
             tuple(rule_hits),
         )
         for partition, rule_hits in by_partition.items()
     ]
+
+
+def _process_hits(
+    event: Event, found: Found, partitions: int, max_future: int, by_arrival: bool
+) -> Iterator[tuple[int, RuleHit]]:
+    """What an event tells of its process, for the partitions of its hosts."""
+    time = _time(event.time, event.record, max_future, Counter()) if found.processes else None
+    if time is None:
+        return
+    text, number = sid_order(event)
+    order: Order = (event.record.arrival if by_arrival else time, _agent_tie(event), shortened(text), number)
+    for identity in found.processes:
+        partition = partition_hash(identity.host or key_text(None)) % partitions
+        steps = (StepKeys(0, False, (identity.key,)),)
+        yield partition, RuleHit(PROCESS_TOLD, steps, time, order)
+        if identity.ends:
+            yield partition, RuleHit(PROCESS_ENDS, steps, time, order)
+
+
+def _time(time: int | None, record: Record, max_future: int, tallies: Tallies) -> int | None:
+    """The time of a hit: the record's, if the event's is too far ahead of it."""
+    if time is None or record.timestamp is None or time <= record.timestamp * 1_000_000 + max_future:
+        return time
+    tallies["future", record.topic] += 1
+    return record.timestamp * 1_000_000
 
 
 def _spread(

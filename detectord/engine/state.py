@@ -1,16 +1,21 @@
 """The state of one state partition, and how it is written down.
 
-Rule 1: everything that decides a later answer is here: rows of partials, held hits, the events they
-refer to, the sids seen lately, the watermark. `entries` and `restore` are exact inverses.
+Rule 1: everything that decides a later answer is here: rows of partials, complete sequences that are not
+decided yet, held hits, the events they refer to, the processes of hosts, the sids seen lately, the
+watermark. What `take_changes` gives, `restore` takes.
 Rule 2: state is a map from short keys to bytes. What changed since the last barrier is a set of keys;
 a commit writes just those, coalesced, None for what is gone.
+Rule 3: an event is kept once, with the number of references to it; the last one to go takes it along.
 
 | key | value |
 |---|---|
 | `m` | meta: format version, watermark |
 | `p<match_hash>:<join key>` | the row of partials of one key of the rules with that match hash |
+| `s<match_hash>:<join key>` | the same of a sample |
+| `u<match_hash>:<join key>:<number>` | a complete sequence that a missing step can still rule out |
 | `h<match_hash>:<sid>` | a hit that waits for the watermark |
-| `e<sid>` | an event that some partial or held hit refers to, once |
+| `e<sid>` | an event that one of these refers to, once |
+| `l<host>:<number>` | a process of a host |
 | `d<sid>` | a sid seen lately, with its number in order of arrival and its time |
 """
 
@@ -18,22 +23,26 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from detectord.compiler.compiled import JoinKey
 from detectord.engine.hits import EventHits, Order, RuleHit, canonical_key
-from detectord.engine.sequences import Partial, Row, is_empty
+from detectord.engine.lineage import Lineage, Process
+from detectord.engine.samples import SampleRow
+from detectord.engine.sequences import Partial, Ring, Row, is_earlier
 from detectord.events.record import Record
 
 FORMAT = 1
 MAX_REMEMBERED = 4_096
 """Sids remembered per state partition; older ones are forgotten first."""
 PARTIAL_BYTES = 300
-"""What a row or a held hit costs beyond its events, roughly; for the bound on memory only."""
+"""What a row, a held hit or a process costs beyond its events, roughly; for the bound on memory only."""
+REFERENCE_BYTES = 100
+"""What a reference to an event costs, roughly."""
 
 
 class Member(msgspec.Struct, frozen=True, array_like=True):
@@ -56,10 +65,51 @@ class _Meta(msgspec.Struct, array_like=True):
     watermark: int | None
 
 
+_Key = tuple[str | int | float | bool | None, ...]
+_Partial = tuple[int, int, tuple[Member, ...], int | None, int | None, bool]
+_Ring = tuple[int, list[tuple[int, Member]], list[tuple[int, _Partial]]]
+
+
 class _StoredRow(msgspec.Struct, array_like=True):
     match_hash: str
-    key: tuple[str | int | float | bool | None, ...]
-    slots: list[tuple[int, tuple[Member, ...]] | None]
+    key: _Key
+    slots: list[_Partial | None]
+    rings: dict[int, _Ring] = {}
+    before: tuple[int, int | None] | None = None
+
+    @classmethod
+    def of(cls, keyed: KeyedRow) -> _StoredRow:
+        row = keyed.row
+        assert isinstance(row, Row)
+        rings: dict[int, _Ring] = {
+            stage: (ring.seen, ring.events, [(number, partial[:]) for number, partial in ring.entries])
+            for stage, ring in row.rings.items()
+        }
+        return cls(keyed.match_hash, keyed.key, list(row.slots), rings, row.before)
+
+    def row(self) -> Row[Member]:
+        rings = {
+            stage: Ring(seen, events, [(number, Partial(*partial)) for number, partial in entries])
+            for stage, (seen, events, entries) in self.rings.items()
+        }
+        return Row([None if slot is None else Partial(*slot) for slot in self.slots], rings, self.before)
+
+
+class _StoredSample(msgspec.Struct, array_like=True):
+    match_hash: str
+    key: _Key
+    steps: list[list[tuple[int, Member]]]
+    quiet_until: int | None
+
+
+class Undecided(NamedTuple):
+    """A complete sequence: an event of a trailing missing step up to `deadline` rules it out."""
+
+    match_hash: str
+    key: JoinKey
+    deadline: int
+    order: Order
+    partial: Partial[Member]
 
 
 class _StoredEvent(msgspec.Struct, array_like=True):
@@ -85,17 +135,43 @@ _decode_meta = msgspec.msgpack.Decoder(_Meta).decode
 _decode_row = msgspec.msgpack.Decoder(_StoredRow).decode
 _decode_hit = msgspec.msgpack.Decoder(tuple[str, RuleHit]).decode
 _decode_event = msgspec.msgpack.Decoder(_StoredEvent).decode
+_decode_sample = msgspec.msgpack.Decoder(_StoredSample).decode
+_decode_undecided = msgspec.msgpack.Decoder(tuple[str, _Key, int, Order, _Partial]).decode
+_decode_process = msgspec.msgpack.Decoder(Process).decode
 _decode_seen = msgspec.msgpack.Decoder(tuple[int, int]).decode
+
+
+class Machine(Protocol):
+    """What works on rows of one kind (sequences.Machine, samples.SampleMachine)."""
+
+    def expire(self, row: Any, before: int) -> int:
+        """Drop what event time has left behind; how much."""
+        ...
+
+    def next_expiry(self, row: Any) -> int | None:
+        """The time after which something in the row has expired."""
+        ...
+
+
+AnyRow = Row[Member] | SampleRow[Member]
+Use = Callable[[Member], None]
+MakeMachine = Callable[[str, Use, Use], "Machine | None"]
+"""Makes the machine of the rules with a match hash, which calls the functions given for each reference that
+comes and goes; None if there are no such rules any more."""
 
 
 @dataclass(slots=True)
 class KeyedRow:
-    """The partials of one join key. `timed` is the earliest deadline that is scheduled for it."""
+    """What waits under one join key. `name`: its state key. `timed` is the earliest deadline that is
+    scheduled for it, `waiting` and `cost` what it counts for."""
 
+    name: str
     match_hash: str
     key: JoinKey
-    slots: Row[Member]
+    row: AnyRow
     timed: int | None = None
+    waiting: int = 0
+    cost: int = 0
 
 
 class StateError(Exception):
@@ -103,18 +179,22 @@ class StateError(Exception):
 
 
 class StatePartition:
-    """Rows, held hits and their events of one state partition.
+    """Rows, undecided sequences, held hits, processes, and their events, of one state partition."""
 
-    Names (of rows, hits, events) are the part of a state key behind its kind.
-    """
-
-    def __init__(self, number: int, remember: int) -> None:
-        """`remember`: for how long (ns of event time) a sid is remembered."""
+    def __init__(self, number: int, remember: int, max_lineage: int, make_machine: MakeMachine) -> None:
+        """`remember`: how long (ns of event time) a sid is remembered. `max_lineage`: processes a host."""
+        self._make_machine = make_machine
+        self._machines: dict[str, Machine | None] = {}
         self.number = number
         self.watermark: int | None = None
         self.size = 0
+        self.lineage = Lineage(max_lineage, self._process_changed)
         self._remember = remember
         self._rows: dict[str, KeyedRow] = {}
+        self._undecided: dict[str, Undecided] = {}
+        self._undecided_of: dict[str, dict[str, None]] = {}  # their names by that of their row, in order
+        self._decisions: list[tuple[int, str]] = []
+        self._number = 0
         self._deadlines: list[tuple[int, str]] = []
         self._held: dict[str, tuple[str, RuleHit]] = {}
         self._queue: list[tuple[Order, str]] = []
@@ -169,70 +249,111 @@ class StatePartition:
         """The record of an event that is referred to here."""
         return self._events[sid][0]
 
-    # --- partials -----------------------------------------------------------------------------
+    # --- references ---------------------------------------------------------------------------
 
-    def slots(self, match_hash: str, key: JoinKey) -> Row[Member] | None:
-        """The partials of `key` as they are now, a copy; None if there are none."""
-        row = self._rows.get(_row_name(match_hash, key))
-        return list(row.slots) if row is not None else None
+    def keep(self, member: Member) -> None:
+        """One more reference to the event of `member`, which is held already."""
+        self._refer(member.sid, None)
 
-    def put(self, match_hash: str, key: JoinKey, slots: Row[Member], maxspan: int | None) -> None:
-        """Replace the partials of `key`."""
-        name = _row_name(match_hash, key)
-        row = self._rows.get(name)
-        before: Row[Member] = row.slots if row is not None else [None] * len(slots)
-        kept = [member for partial in slots if partial for member in partial.events]
-        for member in kept:
-            self._refer(member.sid, None)
-        for partial in before:
-            for member in partial.events if partial else ():
-                self._release(member.sid)
-        self._partials[match_hash] += _waiting(slots) - _waiting(before)
-        self._dirty.add("p" + name)
-        if is_empty(slots):
-            self._remove(name)
+    def drop(self, member: Member) -> None:
+        """One reference less."""
+        self._release(member.sid)
+
+    # --- rows ---------------------------------------------------------------------------------
+
+    def machine(self, match_hash: str) -> Machine | None:
+        """What works on the rows of the rules with that match hash, None if there are none."""
+        if match_hash not in self._machines:
+            self._machines[match_hash] = self._make_machine(match_hash, self.keep, self.drop)
+        return self._machines[match_hash]
+
+    def row(self, kind: str, match_hash: str, key: JoinKey) -> KeyedRow | None:
+        """What waits under a key, None if nothing does. `kind`: `p` or `s`. It may be changed; `settle` it
+        then."""
+        return self._rows.get(_row_name(kind, match_hash, key))
+
+    def new_row(self, kind: str, match_hash: str, key: JoinKey, row: AnyRow) -> KeyedRow:
+        """A row for a key that has none; it is not kept before it is settled."""
+        return KeyedRow(_row_name(kind, match_hash, key), match_hash, key, row)
+
+    def settle(self, keyed: KeyedRow) -> None:
+        """Take note of what was done to a row."""
+        row, name = keyed.row, keyed.name
+        self._dirty.add(name)
+        if row.is_empty():
+            self._remove(keyed)
             return
-        if row is None:
-            row = self._rows[name] = KeyedRow(match_hash, key, slots)
-            self.size += _cost(name)
-        row.slots = slots
-        self._time(name, row, maxspan)
+        waiting, cost = row.waiting(), _cost(name) + REFERENCE_BYTES * row.weight()
+        self._partials[keyed.match_hash] += waiting - keyed.waiting
+        self.size += cost - keyed.cost
+        keyed.waiting, keyed.cost = waiting, cost
+        self._rows[name] = keyed
+        self._schedule(keyed)
 
-    def expire(self, before: int, spans: Mapping[str, int | None]) -> Iterator[str]:
-        """Drop every partial that no event at or after `before` can complete, and every row of a
-        rule that is no more; yields the match hash of each partial dropped."""
+    def hold_undecided(self, undecided: Undecided) -> None:
+        """Keep a complete sequence, whose events are kept already, until time has passed its deadline."""
+        row = _row_name("p", undecided.match_hash, undecided.key)
+        self._number += 1
+        self._add_undecided(f"u{row[1:]}:{self._number}", undecided)
+
+    def rule_out(self, match_hash: str, key: JoinKey, time: int) -> int:
+        """An event of a trailing missing step at `time`: drop the undecided sequences it rules out."""
+        gone = 0
+        for name in list(self._undecided_of.get(_row_name("p", match_hash, key), ())):
+            undecided = self._undecided[name]
+            if is_earlier(undecided.partial.last, time) and time <= undecided.deadline:
+                self._end_undecided(name)
+                self._release_all(undecided.partial.events)
+                gone += 1
+        return gone
+
+    def decided(self, before: int) -> Iterator[Undecided]:
+        """Take out the undecided sequences that no event at or after `before` can rule out. Their events are
+        kept until the next one is taken."""
+        while self._decisions and self._decisions[0][0] < before:
+            _, name = heapq.heappop(self._decisions)
+            if name in self._undecided:
+                undecided = self._end_undecided(name)
+                yield undecided
+                self._release_all(undecided.partial.events)
+
+    def expire(self, before: int) -> Iterator[tuple[str, int]]:
+        """Drop what no event at or after `before` can complete, and every row of a rule that is no more;
+        yields match hash and number of what was dropped."""
         while self._deadlines and self._deadlines[0][0] < before:
             _, name = heapq.heappop(self._deadlines)
-            row = self._rows.get(name)
-            if row is None:
+            keyed = self._rows.get(name)
+            if keyed is None:
                 continue
-            row.timed = None
-            span = spans.get(row.match_hash, 0)
-            kept: Row[Member] = [
-                p if p and (span is None or p.first + span >= before) else None for p in row.slots
-            ]
-            dropped = sum(old is not new for old, new in zip(row.slots, kept, strict=True))
-            if dropped:
-                self.put(row.match_hash, row.key, kept, span)
-            else:
-                self._time(name, row, span)
-            yield from (row.match_hash for _ in range(dropped))
+            keyed.timed = None
+            machine = self.machine(keyed.match_hash)
+            if machine is None:
+                yield keyed.match_hash, self._drop_row(keyed)
+                continue
+            gone = machine.expire(keyed.row, before)
+            self.settle(keyed)
+            if gone:
+                yield keyed.match_hash, gone
 
     def evict_oldest(self) -> tuple[str, int] | None:
-        """Drop the row that would expire first, or the oldest held hit where there is no row: the
-        match hash and how many partials or hits were lost; None if nothing is left to drop."""
+        """Drop what would expire first: a row; where there is none an undecided sequence, the oldest held
+        hit, at last a process (match hash ""). The match hash and how much was lost, or None."""
         while self._deadlines:
             _, name = heapq.heappop(self._deadlines)
-            row = self._rows.get(name)
-            if row is not None:
-                lost = _waiting(row.slots)
-                self.put(row.match_hash, row.key, [None] * len(row.slots), None)
-                return row.match_hash, lost
+            keyed = self._rows.get(name)
+            if keyed is not None:
+                return keyed.match_hash, self._drop_row(keyed)
+        while self._decisions:
+            _, name = heapq.heappop(self._decisions)
+            if name in self._undecided:
+                undecided = self._end_undecided(name)
+                self._release_all(undecided.partial.events)
+                return undecided.match_hash, 1
         if self._queue:
             sid, hit = self._pop_held()
             self._release(sid)
             return hit.match_hash, 1
-        return None
+        return ("", 1) if self.lineage.forget_oldest() else None
 
     def oldest_deadline(self) -> int | None:
         """When the first row is looked at again, None if nothing is scheduled."""
@@ -248,8 +369,8 @@ class StatePartition:
             self._forget(sid)
 
     def partials(self) -> Counter[str]:
-        """How many partials wait, by match hash."""
-        return +self._partials
+        """How many partials and undecided sequences wait, by match hash."""
+        return +(self._partials + Counter(each.match_hash for each in self._undecided.values()))
 
     def held(self) -> int:
         """How many hits wait for the watermark."""
@@ -261,7 +382,7 @@ class StatePartition:
         """Event time has come this far."""
         if watermark != self.watermark:
             self.watermark = watermark
-            if self._rows or self._held or self._recent:
+            if self._rows or self._undecided or self._held or self._recent:
                 self._dirty.add("m")
 
     def take_changes(self) -> list[StateChange]:
@@ -273,7 +394,7 @@ class StatePartition:
         self._dirty.clear()
         return changes
 
-    def restore(self, entries: Iterable[tuple[bytes, bytes]], spans: Mapping[str, int | None]) -> None:
+    def restore(self, entries: Iterable[tuple[bytes, bytes]]) -> None:
         """Fill this (empty) partition with entries that `take_changes` once gave.
 
         Raises:
@@ -289,11 +410,17 @@ class StatePartition:
         self._seen = max((number for number, _ in self._recent.values()), default=0)
         for sid, _ in self._held.values():
             self._refer(sid, None)
-        for name, row in self._rows.items():
-            for partial in row.slots:
-                for member in partial.events if partial else ():
-                    self._refer(member.sid, None)
-            self._time(name, row, spans.get(row.match_hash, 0))
+        for undecided in self._undecided.values():
+            for member in undecided.partial.events:
+                self.keep(member)
+        for keyed in list(self._rows.values()):
+            for member in keyed.row.events():
+                self.keep(member)
+            if self.machine(keyed.match_hash) is None:
+                heapq.heappush(self._deadlines, (-(2**63), keyed.name))  # looked at, and dropped, at once
+            else:
+                self.settle(keyed)
+        self.lineage.restored()
         self._dirty.clear()
 
     def _restore_entry(self, kind: str, name: str, value: bytes) -> None:
@@ -314,10 +441,17 @@ class StatePartition:
             self.size += _cost(name)
         elif kind == "p":
             stored = _decode_row(value)
-            slots: Row[Member] = [None if slot is None else Partial(*slot) for slot in stored.slots]
-            self._rows[name] = KeyedRow(stored.match_hash, stored.key, slots)
-            self._partials[stored.match_hash] += _waiting(slots)
-            self.size += _cost(name)
+            self._rows[kind + name] = KeyedRow(kind + name, stored.match_hash, stored.key, stored.row())
+        elif kind == "s":
+            sample = _decode_sample(value)
+            row = SampleRow(sample.steps, sample.quiet_until)
+            self._rows[kind + name] = KeyedRow(kind + name, sample.match_hash, sample.key, row)
+        elif kind == "u":
+            match_hash, key, deadline, order, partial = _decode_undecided(value)
+            self._add_undecided(kind + name, Undecided(match_hash, key, deadline, order, Partial(*partial)))
+            self._number = max(self._number, int(name.rpartition(":")[2]))
+        elif kind == "l":
+            self.lineage.take(_decode_process(value))
         else:
             raise StateError(f"state entry of unknown kind {kind!r}")
 
@@ -330,11 +464,19 @@ class StatePartition:
             return _encode(self._recent[name]) if name in self._recent else None
         if kind == "h":
             return _encode(self._held[name]) if name in self._held else None
-        row = self._rows.get(name)
-        if row is None:
+        if kind == "l":
+            process = self.lineage.process(name)
+            return None if process is None else _encode(process)
+        if kind == "u":
+            undecided = self._undecided.get(kind + name)
+            return None if undecided is None else _encode(tuple(undecided))
+        keyed = self._rows.get(kind + name)
+        if keyed is None:
             return None
-        slots = [None if p is None else (p.first, p.events) for p in row.slots]
-        return _encode(_StoredRow(row.match_hash, row.key, slots))
+        if isinstance(keyed.row, SampleRow):
+            row = keyed.row
+            return _encode(_StoredSample(keyed.match_hash, keyed.key, row.steps, row.quiet_until))
+        return _encode(_StoredRow.of(keyed))
 
     # --- what refers to an event ----------------------------------------------------------------
 
@@ -362,32 +504,71 @@ class StatePartition:
             self.size -= len(sid)
             self._dirty.add("d" + sid)
 
-    # --- the end of a partial -------------------------------------------------------------------
+    def _release_all(self, members: Iterable[Member]) -> None:
+        for member in members:
+            self._release(member.sid)
 
-    def _time(self, name: str, row: KeyedRow, span: int | None) -> None:
+    # --- the end of what waits ------------------------------------------------------------------
+
+    def _schedule(self, keyed: KeyedRow) -> None:
         """Schedule a row's earliest deadline, unless an earlier one is: at most one is pending per
         row that has not come yet, so that restarts of a sequence cost no memory."""
-        if span is None:
+        machine = self.machine(keyed.match_hash)
+        deadline = None if machine is None else machine.next_expiry(keyed.row)
+        if deadline is None or (keyed.timed is not None and keyed.timed <= deadline):
             return
-        deadline = min(partial.first for partial in row.slots if partial) + span
-        if row.timed is None or deadline < row.timed:
-            row.timed = deadline
-            heapq.heappush(self._deadlines, (deadline, name))
-            if len(self._deadlines) > 2 * len(self._rows) + 1_000:
-                self._compact()
+        keyed.timed = deadline
+        heapq.heappush(self._deadlines, (deadline, keyed.name))
+        if len(self._deadlines) > 2 * len(self._rows) + 1_000:
+            self._compact()
 
     def _compact(self) -> None:
         """Throw out the deadlines of rows that completed and came again."""
         self._deadlines = [(row.timed, name) for name, row in self._rows.items() if row.timed is not None]
         heapq.heapify(self._deadlines)
 
-    def _remove(self, name: str) -> None:
-        if self._rows.pop(name, None) is not None:
-            self.size -= _cost(name)
+    def _remove(self, keyed: KeyedRow) -> None:
+        """Forget a row that refers to nothing any more."""
+        if self._rows.pop(keyed.name, None) is not None:
+            self._partials[keyed.match_hash] -= keyed.waiting
+            self.size -= keyed.cost
+        keyed.waiting = keyed.cost = 0
+        self._dirty.add(keyed.name)
 
+    def _drop_row(self, keyed: KeyedRow) -> int:
+        """Give a row up, with all that waits in it; how much that was."""
+        lost = keyed.row.waiting()
+        for member in keyed.row.events():
+            self.drop(member)
+        self._remove(keyed)
+        return lost
 
-def _waiting(slots: Row[Member]) -> int:
-    return sum(partial is not None for partial in slots)
+    def _add_undecided(self, name: str, undecided: Undecided) -> None:
+        self._undecided[name] = undecided
+        row = _row_name("p", undecided.match_hash, undecided.key)
+        self._undecided_of.setdefault(row, {})[name] = None
+        heapq.heappush(self._decisions, (undecided.deadline, name))
+        if len(self._decisions) > 2 * len(self._undecided) + 1_000:
+            self._decisions = [(each.deadline, own) for own, each in self._undecided.items()]
+            heapq.heapify(self._decisions)
+        self.size += _cost(name) + REFERENCE_BYTES * len(undecided.partial.events)
+        self._dirty.add(name)
+
+    def _end_undecided(self, name: str) -> Undecided:
+        """Take an undecided sequence out; its events stay kept."""
+        undecided = self._undecided.pop(name)
+        row = _row_name("p", undecided.match_hash, undecided.key)
+        names = self._undecided_of[row]
+        del names[name]
+        if not names:
+            del self._undecided_of[row]
+        self.size -= _cost(name) + REFERENCE_BYTES * len(undecided.partial.events)
+        self._dirty.add(name)
+        return undecided
+
+    def _process_changed(self, name: str, added: int) -> None:
+        self._dirty.add("l" + name)
+        self.size += added * (PARTIAL_BYTES + len(name))
 
 
 def _cost(name: str) -> int:
@@ -395,5 +576,5 @@ def _cost(name: str) -> int:
     return PARTIAL_BYTES + 3 * len(name)
 
 
-def _row_name(match_hash: str, key: JoinKey) -> str:
-    return f"{match_hash}:{canonical_key(key)}"
+def _row_name(kind: str, match_hash: str, key: JoinKey) -> str:
+    return f"{kind}{match_hash}:{canonical_key(key)}"

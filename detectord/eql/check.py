@@ -11,15 +11,20 @@ from difflib import get_close_matches
 from types import MappingProxyType
 
 from detectord.eql import ast
-from detectord.eql.conditions import Conditions
+from detectord.eql.conditions import Conditions, UnknownFields
 from detectord.eql.constants import constant
 from detectord.eql.diagnostics import Code, Diagnostic
 from detectord.eql.source import Span
 from detectord.eql.types import Type
 
+__all__ = ["MAX_FINDINGS", "MAX_STEPS", "UnknownFields", "check"]
+
 MAX_FINDINGS = 100
 MAX_STEPS = 1_000
 """Most steps of a sequence, after `runs` has repeated them."""
+
+MAX_SAMPLE_STEPS = 20
+"""Most steps of a sample: all its events are weighed against each other."""
 
 _MAX_COUNT = 2**31 - 1
 _LONGEST_NAME = 40
@@ -29,14 +34,19 @@ _NO_TYPES: Mapping[str, str] = MappingProxyType({})
 
 
 def check(
-    query: ast.Query, *, types: Mapping[str, str] = _NO_TYPES, stream: bool = True
+    query: ast.Query,
+    *,
+    types: Mapping[str, str] = _NO_TYPES,
+    stream: bool = True,
+    unknown_fields: UnknownFields = "pass",
 ) -> tuple[Diagnostic, ...]:
     """The findings in a query, in the order of the text.
 
     `types` has the Elasticsearch types of fields by path (`{"process.pid": "long"}`). `stream` says
-    that the query is to run over an endless stream, where no pipe has a meaning.
+    that the query is to run over an endless stream, where no pipe has a meaning. `unknown_fields` says
+    what becomes of a field that `types` does not have and that is not marked with `?`.
     """
-    checker = _Checker(types, stream)
+    checker = _Checker(types, stream, unknown_fields)
     checker.query(query)
     return tuple(sorted(checker.found, key=lambda diagnostic: diagnostic.span.start))
 
@@ -44,10 +54,10 @@ def check(
 class _Checker:
     """One run over one query."""
 
-    def __init__(self, types: Mapping[str, str], stream: bool) -> None:
+    def __init__(self, types: Mapping[str, str], stream: bool, unknown_fields: UnknownFields) -> None:
         self.found: list[Diagnostic] = []
         self.stream = stream
-        self.conditions = Conditions(types, self.report)
+        self.conditions = Conditions(types, self.report, unknown_fields)
 
     def report(self, diagnostic: Diagnostic) -> None:
         if len(self.found) < MAX_FINDINGS:
@@ -78,8 +88,9 @@ class _Checker:
         count = sum(step.runs for step in body.steps)
         if count < 2:
             self.find(Code.TOO_FEW_STEPS, _word(body, kind), kind=kind)
-        if count > MAX_STEPS:
-            self.find(Code.TOO_MANY_STEPS, _word(body, kind), actual=count, limit=MAX_STEPS)
+        limit = MAX_STEPS if isinstance(body, ast.Sequence) else MAX_SAMPLE_STEPS
+        if count > limit:
+            self.find(Code.TOO_MANY_STEPS, _word(body, kind), actual=count, limit=limit)
         for key in body.keys:
             self.key(key)
         for step in (*body.steps, *([until] if until else [])):
@@ -96,6 +107,8 @@ class _Checker:
     def key(self, key: ast.Expr) -> None:
         if not isinstance(key, ast.Field):
             self.find(Code.KEY_NOT_A_FIELD, key.span)
+        else:
+            self.conditions.field(key)
 
     def matching_keys(self, body: ast.Sequence | ast.Sample | ast.Join, until: ast.Step | None) -> None:
         """Every step must have as many keys as the first one, of the same types by position."""
@@ -129,15 +142,6 @@ class _Checker:
             elif self.stream:
                 hint = "it gets the time its rule looks back"
                 self.find(Code.NO_MAXSPAN, _word(body, "sequence"), hint)
-        for step in missing:
-            self.find(Code.MISSING_STEP_NOT_SUPPORTED, _bracket(step))
-        for step in body.steps:
-            if step.runs != 1:
-                self.find(Code.RUNS_NOT_SUPPORTED, _runs(step))
-            if step.alias:
-                self.find(Code.ALIAS_NOT_SUPPORTED, step.alias_span)
-        if body.until is not None:
-            self.find(Code.UNTIL_NOT_SUPPORTED, _bracket(body.until))
 
     def unordered(self, body: ast.Sample | ast.Join) -> None:
         kind = type(body).__name__.lower()
@@ -150,8 +154,8 @@ class _Checker:
                 self.find(Code.ALIAS_MISPLACED, step.alias_span, place=f"a step of a {kind}")
         if isinstance(body, ast.Sample) and not body.keys and not any(step.keys for step in body.steps):
             self.find(Code.SAMPLE_WITHOUT_KEYS, _word(body, kind), "write `sample by field …`")
-        code = Code.SAMPLE_NOT_SUPPORTED if isinstance(body, ast.Sample) else Code.JOIN_NOT_SUPPORTED
-        self.find(code, _word(body, kind))
+        if isinstance(body, ast.Join):
+            self.find(Code.JOIN_NOT_SUPPORTED, _word(body, kind))
 
     # -- pipes
 

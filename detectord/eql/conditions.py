@@ -11,31 +11,36 @@ The walk recurses: the parser bounds the depth of a tree.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from typing import Literal
 
 from detectord.eql import ast, constants
 from detectord.eql.address import parse_address, parse_block
+from detectord.eql.dates import parse_date
 from detectord.eql.diagnostics import Code, Diagnostic
 from detectord.eql.functions import FUNCTIONS, Function, Param
 from detectord.eql.regex import LONGEST_PATTERN, MOST_INSTRUCTIONS, RegexError, instructions, translate
 from detectord.eql.source import Span
 from detectord.eql.text import parse_number
-from detectord.eql.types import Type, field_type
+from detectord.eql.types import NOT_QUERYABLE, Type, field_type
 
 Report = Callable[[Diagnostic], None]
+
+UnknownFields = Literal["pass", "warn", "refuse"]
+"""What becomes of a field that no schema knows."""
 
 _PLURALS = {Type.STRING: "strings", Type.NUMBER: "numbers", Type.BOOLEAN: "booleans"}
 # Values of two of these never compare; the other types are compared by what their text stands for
 _KINDS = frozenset((Type.STRING, Type.NUMBER, Type.BOOLEAN))
 # What a pattern or a string function can look into
 _TEXTUAL = frozenset((Type.STRING, Type.VERSION, Type.NULL, Type.ANY))
-_DATE = re.compile(r"now.*|[+-]?[0-9]+(?:\.[0-9]+)?|[0-9]{4}-[0-9]{2}(?:-[0-9]{2}(?:[T ].*)?)?", re.DOTALL)
 _SMALLER = "repetitions with large numbers are costly"
 # Looking for a close name takes time
 _LONGEST_NAME = 40
 _MOST_HINTS = 20
+_LONGEST_PATH = 80
+_MOST_FIELD_HINTS = 5
 _FOREIGN = {
     "match": "use `regex~`, with `.*` at the end of the pattern",
     "matchlite": "use `regex~`, with `.*` at the end of the pattern",
@@ -53,9 +58,13 @@ RELATIONS = ("child", "descendant", "event")
 class Conditions:
     """Checks the conditions of one query; `types` has the Elasticsearch types of fields by path."""
 
-    def __init__(self, types: Mapping[str, str], report: Report) -> None:
+    def __init__(
+        self, types: Mapping[str, str], report: Report, unknown_fields: UnknownFields = "pass"
+    ) -> None:
         self._types = types
         self._report = report
+        self._unknown_fields = unknown_fields
+        self._unknown: set[str] = set()  # the paths that were reported
         self._errors = 0
         self._instructions = 0  # of all regular expressions
         self._fields: list[ast.Field] = []  # all that were checked, in the order of the text
@@ -146,6 +155,29 @@ class Conditions:
                 else "a variable is named in `_arraysearch(field, $name, …)`"
             )
             self._find(Code.UNKNOWN_VARIABLE, field.span, hint, name=field.scope)
+        else:
+            self.field(field)
+
+    def field(self, field: ast.Field) -> None:
+        """Check that a field can be asked for, and that it is known."""
+        path = self._whole_path(field)
+        found = self._types.get(path)
+        around = path
+        while "." in around:
+            around = around.rpartition(".")[0]
+            if self._types.get(around) == "nested":
+                why = f"`{around}` around it is of type nested"
+                self._find(Code.NOT_QUERYABLE, field.span, field=field.path, why=why)
+                return
+        if found in NOT_QUERYABLE:
+            self._find(Code.NOT_QUERYABLE, field.span, field=field.path, why=f"it is of type {found}")
+        if found is not None or field.optional or self._unknown_fields == "pass" or path in self._unknown:
+            return
+        self._unknown.add(path)
+        hint = _close_field(path, self._types) if len(self._unknown) <= _MOST_FIELD_HINTS else ""
+        refused = self._unknown_fields == "refuse"
+        code = Code.UNKNOWN_FIELD_REFUSED if refused else Code.UNKNOWN_FIELD
+        self._find(code, field.span, hint or "if it is a field of your own, write `?` before it", field=path)
 
     def _number(self, place: str, expr: ast.Expr) -> None:
         found = self._value(expr)
@@ -199,7 +231,9 @@ class Conditions:
             mapping_type = self._mapping_type(field)
             text = f'"{value}"' if isinstance(value, str) else str(value).lower()
             args = {"field": field.path, "type": mapping_type, "literal": text}
-            self._find(Code.NOT_OF_FIELD_TYPE, literal.span, **args)
+            is_math = found is Type.DATE and isinstance(value, str) and value.startswith("now")
+            hint = "dates are not computed: write one out" if is_math else ""
+            self._find(Code.NOT_OF_FIELD_TYPE, literal.span, hint, **args)
             return
 
     def _wildcard(self, operator: str, exprs: Sequence[ast.Expr]) -> None:
@@ -265,16 +299,12 @@ class Conditions:
             span = Span(expr.span.start, expr.span.start + len(expr.relation))
             hint = "it is `child of`, `descendant of` or `event of`"
             self._find(Code.UNKNOWN_RELATION, span, hint, relation=expr.relation)
-        else:
-            span = Span(expr.span.start, expr.span.start + len(expr.relation))
-            self._find(Code.LINEAGE_NOT_SUPPORTED, span, relation=expr.relation)
         variables, self._variables = self._variables, {}  # the inner event is another one
         self._condition(expr.event.condition)
         self._variables = variables
 
     def _array_search(self, expr: ast.ArraySearch) -> None:
         self._field(expr.array)
-        self._find(Code.ARRAYSEARCH_NOT_SUPPORTED, expr.span)
         if expr.variable in self._variables:
             self._find(Code.VARIABLE_TWICE, expr.span, "give it another name", name=expr.variable)
         before = dict(self._variables)
@@ -359,9 +389,7 @@ def _fits(field: Type, value: str | int | float | bool, *, blocks: bool) -> bool
                 parse_address(value) is not None or (blocks and _is_block(value))
             )
         case Type.DATE:
-            return (
-                _DATE.fullmatch(value) is not None if isinstance(value, str) else not isinstance(value, bool)
-            )
+            return parse_date(value) is not None
         case Type.VERSION:
             return isinstance(value, str)
         case _:
@@ -383,7 +411,8 @@ def _mismatch(param: Param, arg: ast.Expr, found: Type) -> str:
     if param.type is Type.STRING:
         fits = found in _TEXTUAL
     elif param.type is Type.IP:
-        fits = found is Type.IP or found is Type.STRING
+        # A text may spell an address, but no index has one in a field of text
+        fits = found is Type.IP or (found is Type.STRING and not isinstance(arg, ast.Field))
     else:
         fits = found is param.type
     if param.whole and isinstance(arg, ast.Literal) and isinstance(arg.value, float):
@@ -400,6 +429,19 @@ def _arity(function: Function) -> str:
     if most == least:
         return f"{least} argument{'s' if least != 1 else ''}"
     return f"{least} to {most} arguments"
+
+
+def _close_field(path: str, types: Mapping[str, str]) -> str:
+    """A known field with a name like that: one that begins alike, or one with another beginning."""
+    if len(path) > _LONGEST_PATH:
+        return ""
+    head, dot, rest = path.partition(".")
+    alike = [name for name in types if name.partition(".")[0] == head and abs(len(name) - len(path)) < 4]
+    close = get_close_matches(path, alike, n=1, cutoff=0.8)
+    if not close and not alike:
+        heads = get_close_matches(head, {name.partition(".")[0] for name in types}, n=1)
+        close = [f"{other}{dot}{rest}" for other in heads if f"{other}{dot}{rest}" in types]
+    return f"did you mean `{close[0]}`?" if close else ""
 
 
 def _unknown_hint(name: str) -> str:

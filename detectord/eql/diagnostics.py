@@ -81,6 +81,8 @@ class Code(enum.Enum):
     VARIABLE_TWICE = "E117", "the variable `{name}` already stands for another element"
     NOT_A_VALUE = "E118", "{construct} is a condition, it has no value"
 
+    NOT_QUERYABLE = "E130", "`{field}` cannot be asked for: {why}"
+    UNKNOWN_FIELD_REFUSED = "E131", "no schema knows the field `{field}`"
     REGEXES_TOO_COMPLEX = (
         "E140",
         "the regular expressions of this query have more than {limit} states together",
@@ -120,19 +122,15 @@ class Code(enum.Enum):
     METHOD_CALL_NOT_SUPPORTED = "E308", "method calls are not supported"
     DEFINITION_NOT_SUPPORTED = "E309", "`{word}` definitions are not supported"
     FORK_NOT_SUPPORTED = "E310", "`fork` is not supported"
-    ALIAS_NOT_SUPPORTED = "E311", "naming a step with `as` is not supported yet"
-    UNTIL_NOT_SUPPORTED = "E312", "`until` is not supported yet"
-    RUNS_NOT_SUPPORTED = "E313", "`with runs` is not supported yet"
-    MISSING_STEP_NOT_SUPPORTED = "E314", "a missing step `![…]` is not supported yet"
-    SAMPLE_NOT_SUPPORTED = "E315", "`sample` is not supported yet"
-    ARRAYSEARCH_NOT_SUPPORTED = "E316", "`_arraysearch` is not supported yet"
-    LINEAGE_NOT_SUPPORTED = "E317", "`{relation} of` is not supported yet"
+    # E311 to E317 were: `as`, `until`, runs, `![…]`, samples, `_arraysearch` and `of` not supported yet
 
     WILDCARD_IS_LITERAL = "W101", "`{character}` is an ordinary character behind `{operator}`"
     ANCHOR_IS_LITERAL = "W102", "`{anchor}` is an ordinary character in this regular expression"
     ALWAYS_FALSE = "W103", "this condition is never true"
     NO_MAXSPAN = "W104", "this sequence has no `maxspan`"
     NOT_COMPARABLE = "W105", "{left} and {right} cannot be compared"
+
+    UNKNOWN_FIELD = "W110", "no schema knows the field `{field}`"
 
     @property
     def is_error(self) -> bool:

@@ -21,7 +21,9 @@ from math import isfinite
 from typing import Any, TypeVar
 
 from detectord.eql.address import parse_address
+from detectord.eql.dates import parse_date
 from detectord.eql.text import Scalar, fold, parse_number, string_of
+from detectord.eql.version import version_key
 from detectord.events.record import Record
 from detectord.events.time import parse_instant
 
@@ -41,8 +43,8 @@ class Event:
     """
 
     __slots__ = (
-        "_addresses", "_booleans", "_folded", "_instants", "_numbers", "_sid", "_text", "_values",
-        "bad_timestamp", "document", "element", "record", "time",
+        "_addresses", "_booleans", "_dates", "_folded", "_instants", "_numbers", "_sid", "_text", "_values",
+        "_versions", "bad_timestamp", "document", "element", "record", "time",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +68,8 @@ class Event:
         self._booleans: View[bool] = {}
         self._addresses: View[int] = {}
         self._instants: View[int] = {}
+        self._dates: View[int] = {}
+        self._versions: View[str] = {}
 
     def __reduce__(self) -> tuple[type[Event], tuple[Any, ...]]:
         """Pickled without its views."""
@@ -110,8 +114,26 @@ class Event:
         return self._view(self._addresses, path, _address_of)
 
     def instants(self, path: str) -> tuple[int, ...]:
-        """The values as a date field has them: nanoseconds since the epoch."""
+        """The values as times (ns) in whatever unit agents send them: `events.time.parse_instant`."""
         return self._view(self._instants, path, parse_instant)
+
+    def dates(self, path: str) -> tuple[int, ...]:
+        """The values as a date field has them (ns): `eql.dates.parse_date`."""
+        return self._view(self._dates, path, parse_date)
+
+    def versions(self, path: str) -> tuple[str, ...]:
+        """What orders the values of a version field: `eql.version.version_key` of their texts."""
+        found = self._versions.get(path)
+        if found is None:
+            found = self._versions[path] = tuple([version_key(text) for text in self.text(path)])
+        return found
+
+    def elements(self, path: str) -> Iterator[Event]:
+        """The elements of the array at `path`, each as an event of its own in which it stands at `$`: objects
+        keep together what they hold. Nested arrays flatten, null is no element, one value is an array of
+        one."""
+        for node in _nodes(self.document, path, whole=True):
+            yield Event({"$": node}, self.record, self.time)
 
     def _view(self, view: View[V], path: str, convert: Callable[[Scalar], V | None]) -> tuple[V, ...]:
         found = view.get(path)
@@ -150,17 +172,37 @@ _PREFIXED = 16
 
 
 def _scalars(document: dict[str, Any], path: str) -> Iterator[Scalar]:
-    """Every scalar at the path, without recursion: neither paths nor documents have a bound on depth."""
+    """Every scalar at the path."""
+    for node in _nodes(document, path):
+        if not isinstance(node, dict):
+            yield node
+
+
+def _nodes(document: dict[str, Any], path: str, *, whole: bool = False) -> Iterator[dict[str, Any] | Scalar]:
+    """Every scalar and every object at the path, without recursion: neither paths nor documents have a bound
+    on depth. With `whole`, what the dotted keys of an object hold behind the path is an object there, too:
+    `{"a.b": 1}` has `{"b": 1}` at `a`."""
     pending: list[_Place] = [(document, path)]
     while pending:
         node, rest = pending.pop()
         if isinstance(node, dict):
             if rest is not None:
                 pending.extend(reversed(_children(node, rest)))
+                behind = _behind(node, rest) if whole else {}
+                if behind:
+                    pending.append((behind, None))
+            else:
+                yield node
         elif isinstance(node, (list, tuple)):
             pending.extend([(element, rest) for element in reversed(node)])
         elif rest is None and isinstance(node, (str, int, float)):
             yield node
+
+
+def _behind(node: dict[str, Any], path: str) -> dict[str, Any]:
+    """What the keys of an object hold that go on behind `path`."""
+    prefix = f"{path}."
+    return {key[len(prefix) :]: child for key, child in node.items() if key.startswith(prefix)}
 
 
 _Place = tuple[Any, str | None]

@@ -5,8 +5,8 @@ Rule 2: no digit is lost: an integer or decimal text is never taken through a fl
 write 100 ns steps and `datetime` keeps microseconds.
 
 Spellings: ISO 8601, `2025-10-11T08:00:00.4182501Z`, with `T` or a space, at most nine digits of
-fraction after `.` or `,`, `Z`, `+hh:mm`, `+hhmm` or nothing (then it is UTC); the seconds or the whole
-time of day may be left out. Or a number of seconds, milliseconds, microseconds or nanoseconds, an
+fraction after `.` or `,`, `Z`, `+hh:mm`, `+hhmm` or nothing (then it is UTC); it may end behind any
+part from the year on. Or a number of seconds, milliseconds, microseconds or nanoseconds, an
 integer or a string of digits, told apart by its size; with a decimal point it is seconds. An instant
 lies in the years 1 to 9999.
 """
@@ -14,23 +14,16 @@ lies in the years 1 to 9999.
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
-SECOND = 1_000_000_000
-MILLISECOND = 1_000_000
+from detectord.eql.dates import MILLISECOND, SECOND, in_range, parse_iso
 
-_ISO = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
-    r"(?:[T ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:[.,]([0-9]{1,9}))?)?)?"
-    r"(?:Z|([+-])([0-9]{2}):?([0-9]{2}))?"
-)
+__all__ = ["MILLISECOND", "SECOND", "format_instant", "format_milliseconds", "parse_instant"]
+
 _DECIMAL = re.compile(r"(-?)([0-9]{1,20})(?:\.([0-9]{1,20}))?")
 
-_EPOCH_DAY = date(1970, 1, 1).toordinal()
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST = (date.min.toordinal() - _EPOCH_DAY) * 86_400 * SECOND
-_LAST = (date.max.toordinal() - _EPOCH_DAY + 1) * 86_400 * SECOND - 1
 
 _UNITS = ((10**11, SECOND), (10**14, MILLISECOND), (10**17, 1_000))
 """A count below the first number is of the second number of nanoseconds each."""
@@ -43,8 +36,8 @@ def parse_instant(value: object) -> int | None:
             second, fraction = _second(value[:19]), value[20:-1]
             if second is not None and 0 < len(fraction) < 10 and fraction.isascii() and fraction.isdigit():
                 return second + int(fraction.ljust(9, "0"))
-        found = _ISO.fullmatch(value)
-        return _from_iso(found) if found is not None else _from_text(value)
+        found = _from_text(value)
+        return parse_iso(value) if found is None else found
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
@@ -74,37 +67,10 @@ def _whole_second(seconds: int) -> str:
     return (_EPOCH + timedelta(seconds=seconds)).replace(tzinfo=None).isoformat()
 
 
-def _from_iso(found: re.Match[str]) -> int | None:
-    day, hour, minute, second, fraction, sign, offset_hours, offset_minutes = found.groups()
-    seconds = _day(day)
-    if seconds is None:
-        return None
-    if hour is not None:
-        if hour > "23" or minute > "59" or (second is not None and second > "59"):
-            return None
-        seconds += int(hour) * 3_600 + int(minute) * 60 + int(second or 0)
-    if sign is not None:
-        if offset_hours > "23" or offset_minutes > "59":
-            return None
-        offset = int(offset_hours) * 3_600 + int(offset_minutes) * 60
-        seconds += offset if sign == "-" else -offset
-    return _checked(seconds * SECOND + (int(fraction.ljust(9, "0")) if fraction else 0))
-
-
 @lru_cache(maxsize=4_096)  # events come in bursts
 def _second(text: str) -> int | None:
     """The instant of a text of date and time in whole seconds."""
-    found = _ISO.fullmatch(text)
-    return None if found is None else _from_iso(found)
-
-
-@lru_cache(maxsize=1_024)
-def _day(text: str) -> int | None:
-    """Seconds from the epoch to the start of a day."""
-    try:
-        return (date.fromisoformat(text).toordinal() - _EPOCH_DAY) * 86_400
-    except ValueError:
-        return None
+    return parse_iso(text)
 
 
 def _from_text(text: str) -> int | None:
@@ -115,23 +81,19 @@ def _from_text(text: str) -> int | None:
     if fraction is None:
         return _from_count(-int(whole) if sign else int(whole))
     instant = int(whole) * SECOND + int(fraction[:9].ljust(9, "0"))
-    return _checked(-instant if sign else instant)
+    return in_range(-instant if sign else instant)
 
 
 def _from_count(count: int) -> int | None:
     size = abs(count)
     for limit, unit in _UNITS:
         if size < limit:
-            return _checked(count * unit)
-    return _checked(count)
+            return in_range(count * unit)
+    return in_range(count)
 
 
 def _from_seconds(seconds: float) -> int | None:
     if not -1e12 < seconds < 1e12:  # also stops infinities and NaN
         return None
     # A double has no more than microseconds of a present time; the digits after them are noise
-    return _checked(round(seconds * 1_000_000) * 1_000)
-
-
-def _checked(instant: int) -> int | None:
-    return instant if _FIRST <= instant <= _LAST else None
+    return in_range(round(seconds * 1_000_000) * 1_000)

@@ -110,12 +110,15 @@ class Cache:
 
 
 def open_cache(
-    directory: Path, paths: Sequence[Path], maturity: Collection[str], field_types: FieldTypes
+    directory: Path,
+    paths: Sequence[Path],
+    maturity: Collection[str],
+    field_types: FieldTypes,
+    strict_fields: bool = False,
 ) -> Cache:
     """The cache in `directory` for loading `paths` with these options; `error` tells if it cannot be used."""
-    options = _digest(
-        _own_code(), *sorted(maturity), "", *(text for pair in sorted(field_types.items()) for text in pair)
-    )
+    known = getattr(field_types, "fingerprint", None) or repr(sorted(field_types.items()))
+    options = _digest(_own_code(), str(strict_fields), *sorted(maturity), known)
     name = _digest(options, *(os.path.realpath(path) for path in paths)).hex()[:32]
     opened = Cache(directory / f"{name}{_SUFFIX}")
     opened.load()
@@ -135,12 +138,12 @@ def _digest(first: bytes, *parts: str) -> bytes:
 def _own_code() -> bytes:
     """A digest of what turns a file into a reading: this program, its tables, and the interpreter."""
     digest = hashlib.sha256(f"{__version__} {sys.version}".encode())
-    waiting = [files("detectord.eql"), files("detectord.rules")]
+    waiting = [files("detectord.eql"), files("detectord.rules"), files("detectord.events")]
     while waiting:
         for each in sorted(waiting.pop().iterdir(), key=lambda each: each.name):
             if each.is_dir() and each.name != "__pycache__":
                 waiting.append(each)
-            elif each.name.endswith((".py", ".json")):
+            elif each.name.endswith((".py", ".json", ".txt")):
                 digest.update(hashlib.sha256(each.read_bytes()).digest())
     return digest.digest()
 

@@ -37,6 +37,8 @@ MAX_BYTES = 512 * 1024
 has 47 KB; 100 KB is designed for."""
 
 OTHER_FORMATS = frozenset((".ndjson", ".jsonl", ".json", ".yml", ".yaml"))
+LEDGER = "import-ledger.json"
+"""What `detectord import` leaves beside the rules it writes; it holds none."""
 
 _TOML_PLACE = re.compile(r"\(at (?:line (\d+), column (\d+)|end of document)\)$")
 
@@ -116,17 +118,19 @@ def load(
     *,
     maturity: Collection[str] = ("production",),
     types: FieldTypes = NO_TYPES,
+    strict_fields: bool = False,
     cache: Path | None = None,
 ) -> Loaded:
     """Load every rule in `paths` whose maturity is one of `maturity` (`deprecated` never is).
 
-    `types` says what is known of fields, path to Elasticsearch mapping type; queries are checked by it.
+    `types` says what is known of fields, path to Elasticsearch mapping type; queries are checked by it, and
+    `strict_fields` refuses a rule that asks for a field it does not have.
     `cache` is a directory in which the readings of files are kept for the next load: see cache.py.
     Of two rules with one rule_id the later wins; if their content is the same, that is no finding.
     """
     with _without_collections():
-        kept = open_cache(cache, paths, maturity, types) if cache is not None else None
-        loading = _Loading(maturity, types, kept)
+        kept = open_cache(cache, paths, maturity, types, strict_fields) if cache is not None else None
+        loading = _Loading(maturity, types, strict_fields, kept)
         for path in paths:
             real = os.path.realpath(path)
             ruleset = os.path.basename(real if os.path.isdir(real) else os.path.dirname(real))
@@ -157,13 +161,16 @@ def read_file(
     *,
     maturity: Collection[str] = ("production",),
     types: FieldTypes = NO_TYPES,
+    strict_fields: bool = False,
     ruleset: str = "",
 ) -> Reading:
     """The one rule of a TOML file; whatever keeps the file from being read is a finding."""
     data = _bytes_of(file)
     if isinstance(data, Reading):
         return data
-    return read_bytes(data, _shown(file), maturity=maturity, types=types, ruleset=ruleset)
+    return read_bytes(
+        data, _shown(file), maturity=maturity, types=types, strict_fields=strict_fields, ruleset=ruleset
+    )
 
 
 def _bytes_of(file: Path) -> bytes | Reading:
@@ -181,6 +188,7 @@ def read_bytes(
     *,
     maturity: Collection[str] = ("production",),
     types: FieldTypes = NO_TYPES,
+    strict_fields: bool = False,
     ruleset: str = "",
 ) -> Reading:
     """The one rule in the bytes of a TOML file named `file`."""
@@ -200,7 +208,9 @@ def read_bytes(
         return _unread(file, text, RuleCode.TOO_MANY_VALUES, limit=MAX_VALUES)
     except ValueError as error:  # tomllib's own error is one; so is an integer with too many digits
         return _not_toml(file, text, str(error))
-    return read(document, places, file, maturity=maturity, types=types, ruleset=ruleset)
+    return read(
+        document, places, file, maturity=maturity, types=types, strict_fields=strict_fields, ruleset=ruleset
+    )
 
 
 def _shown(path: Path) -> str:
@@ -274,7 +284,7 @@ def _listed(directory: Path) -> tuple[list[str], str]:
 
 
 def _holds_rules(file: Path) -> bool:
-    known = is_rule_file(file.name) or file.suffix in OTHER_FORMATS
+    known = is_rule_file(file.name) or (file.suffix in OTHER_FORMATS and file.name != LEDGER)
     return known and not file.is_dir()
 
 
@@ -287,6 +297,7 @@ class _Loading:
 
     maturity: Collection[str]
     types: FieldTypes
+    strict_fields: bool
     cache: Cache | None
     rules: dict[str, Rule] = field(default_factory=dict)
     refused: list[Refusal] = field(default_factory=list)
@@ -315,7 +326,14 @@ class _Loading:
         key = self.cache.key(data, name, ruleset) if self.cache else b""
         reading = self.cache.get(key) if self.cache else None
         if reading is None:
-            reading = read_bytes(data, name, maturity=self.maturity, types=self.types, ruleset=ruleset)
+            reading = read_bytes(
+                data,
+                name,
+                maturity=self.maturity,
+                types=self.types,
+                strict_fields=self.strict_fields,
+                ruleset=ruleset,
+            )
             if self.cache:
                 self.cache.put(key, reading)
         return reading

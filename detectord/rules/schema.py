@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, cast
 
-from detectord.eql import analyse, ast
+from detectord.eql import UnknownFields, analyse, ast
 from detectord.eql.diagnostics import Code
 from detectord.eql.scanner import MAX_LENGTH
 from detectord.eql.source import Source
@@ -261,16 +261,18 @@ def read(
     *,
     maturity: Collection[str] = ("production",),
     types: FieldTypes = NO_TYPES,
+    strict_fields: bool = False,
     ruleset: str = "",
 ) -> Reading:
     """The rule in `document`, a whole TOML file named `file`, whose keys stand at `places`.
 
-    `types` tells the query's check what is known of fields: path to Elasticsearch mapping type.
+    `types` tells the query's check what is known of fields: path to Elasticsearch mapping type. A field that
+    it does not have is a warning, or, with `strict_fields`, an error.
 
     A rule whose maturity is not in `maturity`, or is `deprecated`, is not selected: the reading then
     has no rule and no finding that refuses it.
     """
-    reader = _Reader(document, places, file, types)
+    reader = _Reader(document, places, file, types, strict_fields)
     rule = reader.rule(maturity, ruleset)
     return Reading(
         reader.word("rule_id"),
@@ -284,9 +286,17 @@ def read(
 class _Reader:
     """The reading of one document: what has been found so far."""
 
-    def __init__(self, document: Mapping[str, Any], places: Places, file: str, types: FieldTypes) -> None:
+    def __init__(
+        self,
+        document: Mapping[str, Any],
+        places: Places,
+        file: str,
+        types: FieldTypes,
+        strict_fields: bool,
+    ) -> None:
         self.document = document
         self.types = types
+        self.strict_fields = strict_fields
         self.places = places
         self.file = Source(places.text, file)
         self.findings: list[Finding] = []
@@ -394,7 +404,10 @@ class _Reader:
         if not isinstance(text, str) or not text:
             return None
         source = self.query_source(text)
-        parsed = analyse(source, types=self.types, stream=True)
+        unknown_fields: UnknownFields = "refuse" if self.strict_fields else "warn"
+        parsed = analyse(
+            source, types=self.types, stream=True, unknown_fields=unknown_fields if self.types else "pass"
+        )
         for each in parsed.diagnostics:
             if each.code is Code.NO_MAXSPAN:
                 span = spelled_span(self.look_back())

@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 import confluent_kafka
 
@@ -30,7 +30,7 @@ from detectord.config import Config, Duration, masked, require_supported
 from detectord.engine.detector import EngineSettings
 from detectord.engine.watermark import EventTimeWatermark
 from detectord.eql import ast
-from detectord.events.ecs import FIELD_TYPES
+from detectord.events.fields import FIELD_TYPES
 from detectord.kafka import KafkaSettings
 from detectord.metrics import KnownRule, Metrics
 from detectord.rules.load import Loaded, load
@@ -76,7 +76,13 @@ def run(config: Config) -> int:
         LOG.warning("config.no_effect", reason=sentence)
     paths = [Path(path) for path in config.rules.paths]
     kept = Path(config.rules.cache) if config.rules.cache else None
-    loaded = load(paths, maturity=config.rules.maturity, types=FIELD_TYPES, cache=kept)
+    loaded = load(
+        paths,
+        maturity=config.rules.maturity,
+        types=FIELD_TYPES,
+        strict_fields=config.rules.strict_fields,
+        cache=kept,
+    )
     _report_rules(loaded)
     _report_long_spans(loaded, config.state.max_span)
     if len(loaded.rules) < config.rules.min_loaded:
@@ -403,16 +409,14 @@ def _shown(value: object) -> str:
 
 def _known_rule(rule: Any) -> KnownRule:
     body = rule.query.body
-    is_sequence = isinstance(body, ast.Sequence)
-    return KnownRule(
-        rule.rule_id,
-        rule.name,
-        rule.severity,
-        "sequence" if is_sequence else "event",
-        rule.version,
-        len(body.steps) if isinstance(body, ast.Sequence) else 1,
-        rule.enabled,
-    )
+    kind: Literal["event", "sequence", "sample"] = "event"
+    steps: tuple[str, ...] = ("event",)
+    if not isinstance(body, ast.EventQuery):
+        kind = "sample" if isinstance(body, ast.Sample) else "sequence"
+        steps = tuple(map(str, range(len(body.steps))))
+        if isinstance(body, ast.Sequence) and body.until is not None:
+            steps = (*steps, "until")
+    return KnownRule(rule.rule_id, rule.name, rule.severity, kind, rule.version, steps, rule.enabled)
 
 
 def _report_rules(loaded: Loaded) -> None:

@@ -18,7 +18,7 @@ from detectord import __version__
 from detectord.alerts.settings import AlertSettings
 from detectord.engine.detector import EngineSettings
 from detectord.engine.watermark import FiniteWatermark
-from detectord.events.ecs import FIELD_TYPES
+from detectord.events.fields import FIELD_TYPES
 from detectord.events.record import Partition
 from detectord.rules.load import Loaded, load
 from detectord.runtime.clock import SystemClock

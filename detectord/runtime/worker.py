@@ -206,7 +206,7 @@ class Worker:
             return hits
         document, _ = trim(event.document, limit)
         value = PLAIN + msgspec.json.encode(document)
-        return [msgspec.structs.replace(own, value=value) for own in hits]
+        return [msgspec.structs.replace(own, value=value) if own.value else own for own in hits]
 
     # --- state ----------------------------------------------------------------------------------
 

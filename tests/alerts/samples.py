@@ -66,7 +66,7 @@ def compiled(of: Rule, *, sequence: bool = False) -> CompiledRule:
     """A compiled rule as far as a format looks at one: no matchers."""
     return CompiledRule(
         rule=of,
-        is_sequence=sequence,
+        kind="sequence" if sequence else "event",
         steps=(),
         maxspan=60_000_000_000 if sequence else None,
         match_hash="",

@@ -291,6 +291,15 @@ def test_the_key_is_part_of_the_id_only_where_events_fanned_out():
     assert fanned == shell_id(rule().rule_id, sids, ["pier-9", "p-771"])
 
 
+def test_a_sample_lasts_from_its_earliest_to_its_latest_event():
+    sample = rule(query=ast.Query(ast.Sample(())))
+    *_, forth = documents(run_of(START, CONNECT, of=sample))
+    *_, back = documents(run_of(CONNECT, START, of=sample))
+    assert forth["kibana.alert.original_time"] == back["kibana.alert.original_time"]
+    assert [stage["index"] for stage in back["detectord"]["sequence"]["stages"]] == [0, 1]
+    assert forth["detectord"]["sequence"]["span_seconds"] == back["detectord"]["sequence"]["span_seconds"] > 0
+
+
 def test_samples_have_ids_of_their_own():
     sample = rule(query=ast.Query(ast.Sample(())))
     assert documents(run_of(START, CONNECT, of=sample))[-1]["kibana.alert.uuid"] == shell_id(

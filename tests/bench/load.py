@@ -17,7 +17,7 @@ ELASTIC = ROOT.parent / "shared" / "data" / "elastic-rules"
 LOAD = """
 import sys, time
 from pathlib import Path
-from detectord.events.ecs import FIELD_TYPES
+from detectord.events.fields import FIELD_TYPES
 from detectord.rules.load import load
 began = time.process_time()
 cache = Path(sys.argv[2]) if sys.argv[2:] else None

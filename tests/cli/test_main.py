@@ -155,6 +155,28 @@ def test_check(run, rules: Path) -> None:
     assert (outcome.code, outcome.out.splitlines()[-1]) == (0, "2 loaded, 0 refused, 2 warnings")
 
 
+def test_check_warns_of_fields_no_schema_knows_and_refuses_them_if_strict(run, rules: Path) -> None:
+    (rules / "typo.toml").write_text(
+        GOOD_RULE.replace("process.name", "process.nmae").replace("555555555555", "555555555550")
+    )
+    (rules / "own.toml").write_text(
+        GOOD_RULE.replace("process.name", "?our.name").replace("55555555", "66666666")
+    )
+    lenient, strict = run("check", rules), run("check", "--strict", rules)
+    assert lenient.code == 0
+    assert "warning[W110]: no schema knows the field `process.nmae`" in lenient.out
+    assert "did you mean `process.name`?" in lenient.out
+    assert strict.code == ExitCode.RULES
+    assert "error[E131]: no schema knows the field `process.nmae`" in strict.out
+    assert "our.name" not in lenient.out + strict.out
+
+
+def test_check_knows_the_types_of_fields(run, rules: Path) -> None:
+    (rules / "bad.toml").write_text(GOOD_RULE.replace('== "zsh"', '== "z" and process.pid : "4"'))
+    outcome = run("check", rules)
+    assert "error[E112]: `:` needs a string on its left, found `process.pid`, a number" in outcome.out
+
+
 def test_check_of_another_type_is_no_failure(run, rules: Path) -> None:
     (rules / "other.toml").write_text(OTHER_TYPE)
     outcome = run("check", rules)

@@ -32,8 +32,8 @@ query = '''
 """
 QUERIES = {
     "good": "process where true",
-    "two errors": 'process where nope(a) and\n  b == "*" and lenght(c)',
-    "warning": 'process where a == "é*"',
+    "two errors": 'process where nope(?a) and\n  ?b == "*" and lenght(?c)',
+    "warning": 'process where ?a == "é*"',
 }
 
 # What the schema says of the objects used here: which keys there may be, and which there must be
@@ -108,9 +108,9 @@ def test_one_result_for_each_finding(log: dict[str, Any]) -> None:
     assert found == [
         ("my%20rules/ml.toml", "E420", "note", (12, 8, 12, 9), "ml"),
         ("my%20rules/two%20errors.toml", "E104", "error", (14, 15, 14, 19), "two errors"),
-        ("my%20rules/two%20errors.toml", "E104", "error", (15, 16, 15, 22), "two errors"),
-        ("my%20rules/two%20errors.toml", "W101", "warning", (15, 8, 15, 11), "two errors"),
-        ("my%20rules/warning.toml", "W101", "warning", (14, 20, 14, 24), "warning"),
+        ("my%20rules/two%20errors.toml", "E104", "error", (15, 17, 15, 23), "two errors"),
+        ("my%20rules/two%20errors.toml", "W101", "warning", (15, 9, 15, 12), "two errors"),
+        ("my%20rules/warning.toml", "W101", "warning", (14, 21, 14, 25), "warning"),
     ]
 
 

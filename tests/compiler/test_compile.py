@@ -65,14 +65,24 @@ def test_stages_are_timed_by_name() -> None:
         timed.append(stage)
 
     compile_rule(rule("any where true"), timed=timer)
-    assert timed == [stage.__name__ for stage in STAGES] == ["lower", "simplify", "order", "emit"]
+    assert (
+        timed
+        == [stage.__name__ for stage in STAGES]
+        == [
+            "lower",
+            "simplify",
+            "separate",
+            "order",
+            "emit",
+        ]
+    )
 
 
 def test_the_source_is_what_runs() -> None:
     compiled = compile_rule(rule('process where a : ("b*", "c") and d == 5 and length(e) > 2'))
     again = compile_rule(rule('process where a : ("b*", "c") and d == 5 and length(e) > 2'))
     assert compiled.steps[0].source == again.steps[0].source
-    assert "def matcher(event):" in compiled.steps[0].source
+    assert "def matcher(event, named=NOTHING):" in compiled.steps[0].source
 
 
 def test_nothing_of_a_query_becomes_code() -> None:
@@ -173,7 +183,8 @@ def test_a_sequence_without_maxspan_spans_the_look_back() -> None:
         ("sequence by user.name, host.id [any where true] [any where true]", 1),
         ("sequence [any where true] by host.id [any where true] by host.id", 0),
         ("sequence [any where true] by host.id [any where true] by host.name", None),
-        ("sequence by ?host.id [any where true] [any where true]", None),
+        ("sequence by ?host.id [any where true] [any where true]", 0),
+        ("sequence by host.id [any where true] [any where child of [any where x == 1]]", 0),
         ("sequence [any where true] [any where true]", None),
     ],
 )
@@ -184,10 +195,7 @@ def test_host_position(query: str, position: int | None) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        ast.Sample((ast.Step(ast.EventQuery(None, ast.Literal(True))),)),
-        ast.Sequence((ast.Step(ast.EventQuery(None, ast.Literal(True)), runs=3),)),
-        ast.Sequence((ast.Step(ast.EventQuery(None, ast.Literal(True)), missing=True),)),
-        ast.Sequence((), until=ast.Step(ast.EventQuery(None, ast.Literal(True)))),
+        ast.Join((ast.Step(ast.EventQuery(None, ast.Literal(True))),)),
         ast.EventQuery(None, ast.Literal("x")),
         ast.EventQuery(None, ast.Negative(ast.Field("x"))),
     ],
@@ -195,6 +203,63 @@ def test_host_position(query: str, position: int | None) -> None:
 def test_what_is_refused_before_is_an_error_here(body: Any) -> None:
     with pytest.raises(ValueError, match=r"supported|condition"):
         compile_rule(rule(ast.Query(body)))
+
+
+def test_roles_stages_and_places() -> None:
+    text = """sequence by k with maxspan=1m
+      ![any where a == 1] with runs=2 [any where b == 1] with runs=3 ![any where c == 1]
+      [any where d == 1] until [any where e == 1]"""
+    compiled = compile_rule(rule(text))
+    assert [(step.role.value, step.stage, step.runs, step.place) for step in compiled.steps] == [
+        ("missing", 0, 2, 0),
+        ("positive", 0, 3, 2),
+        ("missing", 1, 1, 5),
+        ("positive", 1, 1, 6),
+        ("until", 0, 1, 0),
+    ]
+    assert (compiled.kind, compiled.places, compiled.length) == ("sequence", (2, 3, 4, 6), 7)
+
+
+def test_a_sample_has_the_look_back_as_its_window() -> None:
+    compiled = compile_rule(rule("sample by k [a where true] [b where true]", look_back=540 * 10**9))
+    assert (compiled.kind, compiled.is_sequence, compiled.maxspan) == ("sample", True, 540 * 10**9)
+
+
+def test_a_step_that_reads_names_says_at_once_what_it_can() -> None:
+    text = """sequence by k with maxspan=1m [any where true] with runs=2 [any where true] as one
+      [any where a == 1 and (b == 2 or one.c == c) and not one.d == d] with runs=2"""
+    *_, third, fourth = compile_rule(rule(text)).steps
+    assert [(step.stage, step.runs, step.place, step.reads) for step in (third, fourth)] == [
+        (2, 1, 3, (("one", 2),)),
+        (3, 1, 4, (("one", 2),)),
+    ]
+    assert third.matcher is not None
+    assert third.joint is not None
+    assert third.matcher(event({"a": 1}))
+    assert not third.matcher(event({"b": 2}))
+    company = {"one": event({"c": 5, "d": 6})}
+    assert third.joint(event({"a": 1, "c": 5}), company)
+    assert not third.joint(event({"a": 1, "c": 5, "d": 6}), company)
+    assert not third.joint(event({"a": 1, "c": 7}), company)
+
+
+def test_what_asks_for_relatives_is_kept_by_host() -> None:
+    inner = "[process where a == 1 and event of [process where b == 1]]"
+    compiled = compile_rule(rule(f"sequence by k [any where not child of {inner}] [any where true]"))
+    assert (compiled.hidden_keys, compiled.host_position, compiled.asks_for_relatives) == (1, 0, True)
+    assert [(step.role.value, step.stage, [key.path for key in step.keys]) for step in compiled.steps] == [
+        ("positive", 0, ["host.id", "k"]),
+        ("positive", 1, ["host.id", "k"]),
+        ("inner", 0, ["host.id"]),
+        ("inner", 1, ["host.id"]),
+    ]
+    first, _, outer, _ = compiled.steps
+    assert first.joint is not None
+    assert outer.joint is not None
+    assert first.matcher(event({}))
+    assert not outer.matcher(event({"event.category": "process"}))
+    assert first.joint(event({}), {"child of": lambda inner: inner != 0})
+    assert not first.joint(event({}), {"child of": lambda inner: inner == 0})
 
 
 def test_match_hash() -> None:

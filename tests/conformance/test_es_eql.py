@@ -1,10 +1,11 @@
 """Elasticsearch's own EQL cases, where their data is at hand: `../shared/data/es-eql` beside the repository.
 
-Each case runs through the oracle and through every engine; ids, order and join keys must be those of
-its file. `waiting.toml` lists by name, under a reason, what an engine does not answer yet: a listed case
-that passes fails here until it is taken off the list, an unlisted one that fails, fails.
+Each case runs through the oracle, through `match` and as a stream; ids, order and join keys must be those of
+its file. `waiting.toml` lists by name, under a reason, what is not answered yet: a listed case that passes
+fails here until it is taken off the list, an unlisted one that fails, fails. What is listed under `match`
+waits in the stream, too. Samples do not run as a stream: there, time bounds them.
 
-The oracle is told the types of the suite's mapping; an engine knows what the JSON values tell.
+All are told the types of the suite's mapping.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import importlib.util
 import json
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -105,10 +107,13 @@ def _differs(case: Case, engine: str) -> str:
         "tiebreaker_field": options["tiebreaker"],
         "event_category_field": options["event_category_field"],
         "size": options["size"],
+        "types": mapping.types,
     }
+    if options["max_samples_per_key"] is not None:
+        arguments["max_samples_per_key"] = options["max_samples_per_key"]
     results: Results
     if engine == "oracle":
-        results = oracle(case.query, events, types=mapping.types, **arguments)
+        results = oracle(case.query, events, **arguments)
     else:
         results = ENGINES[engine](case.query, events, **arguments)
     id_field = options["id_field"]
@@ -124,11 +129,21 @@ def _key_text(key: Any) -> str:
 
 
 def _listed(engine: str) -> dict[str, str]:
-    return {name: reason for reason, names in _LEDGER.get(engine, {}).items() for name in names}
+    parts = ("match", "stream") if engine == "stream" else (engine,)
+    return {
+        name: reason for part in parts for reason, names in _LEDGER.get(part, {}).items() for name in names
+    }
 
 
-@pytest.mark.parametrize("engine", ["oracle", *ENGINES])
-@pytest.mark.parametrize("case", _CASES, ids=lambda case: re.sub(r"\s+", " ", case.name))
+def _pairs() -> Iterator[Any]:
+    for case in _CASES:
+        shown = re.sub(r"\s+", " ", case.name)
+        for engine in ("oracle", "match", "stream"):
+            if engine != "stream" or not case.name.startswith("test_sample"):
+                yield pytest.param(case, engine, id=f"{shown}-{engine}")
+
+
+@pytest.mark.parametrize(("case", "engine"), list(_pairs()))
 def test_case(case: Case, engine: str) -> None:
     reason = _listed(engine).get(case.name)
     if reason is None:
@@ -142,7 +157,7 @@ def test_case(case: Case, engine: str) -> None:
     pytest.xfail(f"waits for: {reason}")
 
 
-@pytest.mark.parametrize("engine", ["oracle", *ENGINES])
+@pytest.mark.parametrize("engine", ["oracle", "match", "stream"])
 def test_the_ledger_lists_only_cases_there_are(engine: str) -> None:
     listed = [name for names in _LEDGER.get(engine, {}).values() for name in names]
     assert sorted(set(listed)) == sorted(listed)

@@ -7,11 +7,35 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectord.engine.hits import EventHits, RuleHit, StepKeys
-from detectord.engine.sequences import new_row, walk
-from detectord.engine.state import MAX_REMEMBERED, Member, StateError, StatePartition
+from detectord.engine.lineage import Identity
+from detectord.engine.samples import SampleMachine, SampleRow
+from detectord.engine.sequences import Machine, Row, Shape
+from detectord.engine.state import (
+    MAX_REMEMBERED,
+    Member,
+    StateError,
+    StatePartition,
+    Undecided,
+    Use,
+)
 
 SPAN = 10
-SPANS: dict[str, int | None] = {"r1": SPAN, "r2": SPAN}
+SHAPES = {
+    "r1": Shape((1, 1, 1), SPAN),
+    "r2": Shape((1, 3, 1), SPAN, leading=True, trailing=True),
+    "r3": Shape((2, 1), SPAN, trailing=True),
+    "long": Shape((1, 1), 10**15),
+}
+
+
+def make_machine(name: str, keep: Use, drop: Use) -> Machine[Member] | SampleMachine[Member] | None:
+    if name == "s1":
+        return SampleMachine(3, SPAN, keep, drop)
+    return Machine(SHAPES[name], keep, drop) if name in SHAPES else None
+
+
+def partition(remember: int = 20) -> StatePartition:
+    return StatePartition(0, remember, 3, make_machine)
 
 
 def event(number: int, time: int, *hits: RuleHit) -> EventHits:
@@ -23,31 +47,62 @@ def hit(rule: str, time: int, number: int, *steps: tuple[int, str]) -> RuleHit:
     return RuleHit(rule, own, time, (time, (2, "", 0), "e", number))
 
 
-def work(state: StatePartition, watermark: int) -> None:
-    """What the detector does with due hits, in small."""
+def work(state: StatePartition, watermark: int | None) -> None:
+    """What the detector does with due hits, in small. Stage 3 of a hit stands for missing steps."""
     for sid, due in state.due(watermark):
         for step_keys in due.steps:
             for key in step_keys.keys:
-                slots = state.slots(due.match_hash, key)
-                if slots is None:
-                    if step_keys.step:
-                        continue
-                    slots = new_row(3)
-                walk(slots, [step_keys.step], due.time, Member(sid, False), SPAN)
-                state.put(due.match_hash, key, slots, SPAN)
-    state.set_watermark(watermark)
-    list(state.expire(watermark, SPANS))
-    state.forget_before(watermark)
+                take(state, due, sid, step_keys.step, key)
+    if watermark is not None:
+        state.set_watermark(watermark)
+        list(state.decided(watermark))
+        list(state.expire(watermark))
+        state.forget_before(watermark)
+
+
+def take(state: StatePartition, due: RuleHit, sid: str, stage: int, key: tuple[object, ...]) -> None:
+    name, member = due.match_hash, Member(sid, False)
+    machine = state.machine(name)
+    if isinstance(machine, SampleMachine):
+        keyed = state.row("s", name, key) or state.new_row("s", name, key, machine.new_row())
+        assert isinstance(keyed.row, SampleRow)
+        found = machine.offer(keyed.row, [stage % 3], due.time, member)
+        state.settle(keyed)
+        for each in found or ():
+            state.drop(each)
+        return
+    assert isinstance(machine, Machine)
+    keyed = state.row("p", name, key) or state.new_row("p", name, key, machine.new_row())
+    assert isinstance(keyed.row, Row)
+    if stage >= len(machine.shape.runs):
+        state.rule_out(name, key, due.time)
+        machine.missed(keyed.row, stage % len(machine.shape.runs), due.time)
+    else:
+        _, complete = machine.offer(keyed.row, stage, due.time, member)
+        deadline = None if complete is None else machine.shape.deadline(complete)
+        if complete is not None and deadline is not None:
+            state.hold_undecided(Undecided(name, key, deadline, due.order, complete))
+        elif complete is not None:
+            for each in complete.events:
+                state.drop(each)
+    state.settle(keyed)
 
 
 def contents(state: StatePartition) -> object:
     return (
         state.watermark,
-        {name: (row.match_hash, row.key, row.slots) for name, row in state._rows.items()},
+        {
+            name: (row.match_hash, row.key, row.row, row.waiting, row.cost)
+            for name, row in state._rows.items()
+        },
+        state._undecided,
+        {row: sorted(names) for row, names in state._undecided_of.items()},
         state._held,
         sorted(state._queue),
         state._events,
         state._recent,
+        state.partials(),
+        state.lineage._hosts,
         state.size,
     )
 
@@ -55,8 +110,8 @@ def contents(state: StatePartition) -> object:
 operations = st.lists(
     st.tuples(
         st.integers(0, 30),
-        st.sampled_from(["r1", "r2"]),
-        st.integers(0, 2),
+        st.sampled_from(["r1", "r2", "r3", "s1"]),
+        st.integers(0, 3),
         st.sampled_from(["k1", "k2"]),
         st.booleans(),
     ),
@@ -69,7 +124,7 @@ operations = st.lists(
 def test_restoring_what_was_written_down_is_as_if_nothing_happened(
     made: list[tuple[int, str, int, str, bool]],
 ) -> None:
-    state = StatePartition(0, remember=20)
+    state = partition()
     entries: dict[bytes, bytes] = {}
     watermark = 0
     for number, (time, rule, step, key, is_barrier) in enumerate(made):
@@ -78,18 +133,25 @@ def test_restoring_what_was_written_down_is_as_if_nothing_happened(
             state.hold(coming, coming.hits[0])
         watermark = max(watermark, time - 5)
         work(state, watermark)
+        entity = key if step else None
+        identity = Identity("h" + key, entity, step, "k0", time % 4, step < 2, step == 2, exec=False)
+        state.lineage.mark(identity, rule)
+        if step == 2:
+            state.lineage.end(identity)
         if is_barrier:
             for change in state.take_changes():
                 if change.value is None:
                     entries.pop(change.key, None)
                 else:
                     entries[change.key] = change.value
-            restored = StatePartition(0, remember=20)
-            restored.restore(entries.items(), SPANS)
+            restored = partition()
+            restored.restore(entries.items())
             assert contents(restored) == contents(state)
             assert restored.take_changes() == []
             state = restored
     work(state, 10_000)
+    while state.lineage.forget_oldest():
+        pass
     for change in state.take_changes():
         entries.pop(change.key, None) if change.value is None else entries.update({change.key: change.value})
     assert {key[:1] for key in entries} <= {b"m"}, "everything is removed in the end"
@@ -97,14 +159,14 @@ def test_restoring_what_was_written_down_is_as_if_nothing_happened(
 
 
 def test_a_repeated_event_is_told() -> None:
-    state = StatePartition(0, remember=20)
+    state = partition()
     first = event(1, 5, hit("r1", 5, 1, (0, "k")))
     assert not state.is_repeated(first)
     assert state.is_repeated(first)
 
 
 def test_the_memory_for_repeats_is_bounded() -> None:
-    state = StatePartition(0, remember=10**9)
+    state = partition(10**9)
     for number in range(MAX_REMEMBERED + 10):
         state.is_repeated(event(number, 5, hit("r1", 5, number, (0, "k"))))
     assert len(state._recent) == MAX_REMEMBERED
@@ -112,29 +174,53 @@ def test_the_memory_for_repeats_is_bounded() -> None:
 
 def test_restarting_a_sequence_for_ever_costs_no_memory() -> None:
     """An attacker repeats the first step of a sequence with a long span, or start and end in turn."""
-    state = StatePartition(0, remember=0)
+    state = partition(0)
     for number in range(20_000):
-        slots = new_row(2)
-        coming = event(number, 0, hit("r1", 0, number, (0, "k")))
+        coming = event(number, number, hit("long", number, number, (number % 2, "k")))
         state.hold(coming, coming.hits[0])
-        for sid, _ in state.due(None):
-            walk(slots, [0], 0, Member(sid, False), 10**15)
-            state.put("r1", ("k",), slots, 10**15)
-            if number % 2:
-                state.put("r1", ("k",), [None], 10**15)
+        work(state, None)
     assert len(state._deadlines) < 2_000
     assert len(state._events) <= 1
 
 
 def test_eviction_takes_what_would_expire_first() -> None:
-    state = StatePartition(0, remember=0)
+    state = partition(0)
     for number, (time, key) in enumerate([(7, "late"), (3, "early"), (5, "middle")]):
         coming = event(number, time, hit("r1", time, number, (0, key)))
         state.hold(coming, coming.hits[0])
     work(state, 8)
     assert state.evict_oldest() == ("r1", 1)
-    assert state.slots("r1", ("early",)) is None
-    assert state.slots("r1", ("middle",)) is not None
+    assert state.row("p", "r1", ("early",)) is None
+    assert state.row("p", "r1", ("middle",)) is not None
+
+
+def test_everything_can_be_evicted() -> None:
+    state = partition(0)
+    for number, (rule, stage) in enumerate([("r1", 0), ("r3", 0), ("r3", 0), ("r3", 1), ("s1", 0)]):
+        coming = event(number, 5, hit(rule, 5, number, (stage, "k")))
+        state.hold(coming, coming.hits[0])
+    work(state, 6)
+    held = event(9, 9, hit("r1", 9, 9, (0, "k")))
+    state.hold(held, held.hits[0])
+    state.lineage.tell(Identity("h", "a", 1, "b", 2, starts=True, ends=False, exec=False))
+    lost = []
+    while (evicted := state.evict_oldest()) is not None:
+        lost.append(evicted)
+    assert sorted(lost) == [("", 1), ("", 1), ("r1", 1), ("r1", 1), ("r3", 1), ("r3", 1), ("s1", 1)]
+    assert state.size == 0
+    assert not state._events
+
+
+def test_rows_of_rules_that_are_no_more_are_dropped_and_told() -> None:
+    state = partition(0)
+    coming = event(1, 5, hit("r1", 5, 1, (0, "k")))
+    state.hold(coming, coming.hits[0])
+    work(state, 6)
+    entries = [(change.key, change.value) for change in state.take_changes() if change.value is not None]
+    without = StatePartition(0, 0, 3, lambda name, keep, drop: None)
+    without.restore(entries)
+    assert list(without.expire(6)) == [("r1", 1)]
+    assert not without._events
 
 
 @pytest.mark.parametrize(
@@ -143,4 +229,4 @@ def test_eviction_takes_what_would_expire_first() -> None:
 )
 def test_foreign_or_broken_state_is_refused(key: bytes, value: bytes) -> None:
     with pytest.raises(StateError):
-        StatePartition(0, remember=0).restore([(key, value)], SPANS)
+        partition().restore([(key, value)])

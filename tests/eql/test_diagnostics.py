@@ -23,13 +23,14 @@ _REPEATED = re.compile(r"⟦(.*?)\*(\d+)⟧", re.DOTALL)
 
 
 def findings(path: Path) -> str:
-    """A golden query's findings. A first line `//: types a=long b=ip` gives field types, `//: batch`
-    says that the query runs over a finite list of events."""
+    """A golden query's findings. A first line `//: types a=long b=ip` gives field types, and with
+    `unknown=warn` says what becomes of others; `//: batch` says that the query runs over a finite list of
+    events."""
     text = _REPEATED.sub(lambda found: found[1] * int(found[2]), path.read_text(encoding="utf-8"))
     directive = text.split("\n", 1)[0].removeprefix("//:").split() if text.startswith("//:") else []
     types = dict(pair.split("=") for pair in directive[1:]) if directive[:1] == ["types"] else {}
-    source = Source(text, path.name)
-    parsed = eql.analyse(source, types=types, stream=directive != ["batch"])
+    source, unknown = Source(text, path.name), types.pop("unknown", "pass")
+    parsed = eql.analyse(source, types=types, stream=directive != ["batch"], unknown_fields=unknown)
     return "".join(f"{render(diagnostic, source)}\n" for diagnostic in parsed.diagnostics)
 
 

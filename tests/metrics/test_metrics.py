@@ -17,9 +17,9 @@ from detectord.metrics import DECLARED, TALLIES, KnownRule, Metrics
 HERE = Path(__file__).parent
 DEPLOY = HERE.parents[1] / "deploy"
 RULES = [
-    KnownRule("r-seq", "Sequence", "high", "sequence", 3, 2),
-    KnownRule("r-event", "Event", "low", "event", 1, 1),
-    KnownRule("r-off", "Off", "low", "event", 1, 1, enabled=False),
+    KnownRule("r-seq", "Sequence", "high", "sequence", 3, ("0", "1")),
+    KnownRule("r-event", "Event", "low", "event", 1),
+    KnownRule("r-off", "Off", "low", "event", 1, enabled=False),
 ]
 PLAIN_TALLIES = [
     (("decoded", "ecs.endpoint"), 90),
@@ -38,6 +38,7 @@ PLAIN_TALLIES = [
     (("key_tuples_capped", "r-seq"), 12),
     (("combinations_capped", "r-seq"), 3),
     (("state_removed", "r-seq", "capacity"), 13),
+    (("lineage_forgotten",), 14),
     (("worker_events", "1"), 14),
     (("hits", "worker"), 15),
 ]

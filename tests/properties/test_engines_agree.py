@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 
 import pytest
-import strategies
 from agreement import check
-from engines import ENGINES
+from generated import KINDS
 from hypothesis import HealthCheck, given, settings
+from strategies import Case
 
-_EACH = int(os.environ.get("DETECTORD_PROPERTY_CASES", "1500"))
+_EACH = int(os.environ.get("DETECTORD_PROPERTY_CASES", "300"))
 
 _SETTINGS = settings(
     max_examples=_EACH,
@@ -21,15 +22,14 @@ _SETTINGS = settings(
 )
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@_SETTINGS
-@given(case=strategies.event_cases())
-def test_event_query(engine: str, case: strategies.Case) -> None:
-    check(case, engine)
+@pytest.mark.parametrize("kind", KINDS)
+def test_engines_agree_with_the_oracle(kind: str) -> None:
+    seen: Counter[bool] = Counter()
 
+    @_SETTINGS
+    @given(case=KINDS[kind]())
+    def agree(case: Case) -> None:
+        seen[bool(check(case))] += 1
 
-@pytest.mark.parametrize("engine", ENGINES)
-@_SETTINGS
-@given(case=strategies.sequence_cases())
-def test_sequence(engine: str, case: strategies.Case) -> None:
-    check(case, engine)
+    agree()
+    assert seen[True] > _EACH // 5, "matches are too rare to test anything"

@@ -18,6 +18,7 @@ from testing import REPOSITORY, shared_data
 
 from detectord.compiler import compile_rule
 from detectord.eql import ast, parser
+from detectord.events.fields import FIELD_TYPES, FieldTypes
 from detectord.rules import cache, load
 from detectord.rules.findings import Finding
 from detectord.rules.load import Loaded
@@ -124,8 +125,13 @@ def test_a_changed_file_and_other_options_are_read(tmp_path: Path, monkeypatch: 
     file.write_text(BROKEN + "# changed\n")
     loaded(tmp_path / "c", file)
     load.load([file], cache=tmp_path / "c", types={"a": "long"})
+    load.load([file], cache=tmp_path / "c", types=FieldTypes({"a.*": "long"}))
+    load.load([file], cache=tmp_path / "c", types=FieldTypes({"a.*": "date"}))
+    load.load([file], cache=tmp_path / "c", types=FieldTypes({"b": "long"}, FieldTypes({"a.*": "date"})))
+    load.load([file], cache=tmp_path / "c", types=FIELD_TYPES)
+    load.load([file], cache=tmp_path / "c", types=FIELD_TYPES, strict_fields=True)
     load.load([file], cache=tmp_path / "c", maturity=("beta",))
-    assert len(names) == 3
+    assert len(names) == 8
 
 
 def test_what_is_gone_is_dropped(tmp_path: Path) -> None:

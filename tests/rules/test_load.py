@@ -48,6 +48,19 @@ def test_a_folder_is_walked_in_the_order_of_names(tmp_path: Path) -> None:
     assert loaded.rules[2].path == str(tmp_path / "b" / "z.toml")
 
 
+def test_fields_no_schema_knows(tmp_path: Path) -> None:
+    write(tmp_path, a=rule_text("a", query='process where process.nmae == "x" and ?own == 1'))
+    warned = load([tmp_path], types={"process.name": "keyword"})
+    assert (ids(warned), [each.code for each in warned.warnings]) == (["a"], ["W110"])
+    refused = load([tmp_path], types={"process.name": "keyword"}, strict_fields=True)
+    assert (ids(refused), [(each.code, each.reason) for each in refused.refused]) == (
+        [],
+        [("E131", "parse_error")],
+    )
+    unasked = load([tmp_path], strict_fields=True)
+    assert (ids(unasked), unasked.refused, unasked.warnings) == (["a"], (), ())
+
+
 def test_what_is_never_a_rule(tmp_path: Path) -> None:
     write(tmp_path, a=rule_text("a"), exceptions__e="nonsense", x__exceptions__e="nonsense")
     write(tmp_path / ".hidden", h=rule_text("h"))
@@ -64,7 +77,7 @@ def test_one_bad_file_stops_nothing(tmp_path: Path) -> None:
         a="not toml",
         b=rule_text("b", type="esql"),
         c=rule_text("c", query="process where"),
-        d=rule_text("d", query="sample by x [a where true] [b where true]"),
+        d=rule_text("d", query="join by x [a where true] [b where true]"),
         e=rule_text("e", severity="x"),
         f=rule_text("f") + "filters = [{}]\n",
         g=rule_text("g"),
@@ -76,7 +89,7 @@ def test_one_bad_file_stops_nothing(tmp_path: Path) -> None:
         ("a", "", "parse_error", "E403"),
         ("b", "b", "unsupported_type", "E420"),
         ("c", "c", "parse_error", "E011"),
-        ("d", "d", "unsupported_syntax", "E315"),
+        ("d", "d", "unsupported_syntax", "E305"),
         ("e", "e", "schema_error", "E411"),
         ("f", "f", "unsupported_filter", "E422"),
     ]

@@ -193,7 +193,7 @@ WRONG = [
     ("severity_mapping", '[{ field = "a", severity = "low" }]', "E421", "[{ field"),
     ("risk_score_mapping", '[{ field = "a" }]', "E421", "[{ field"),
     ("query", "'process where'", "E011", "'\n"),
-    ("query", "'sample by host.id [a where true] [b where true]'", "E315", "sample"),
+    ("query", "'join by host.id [a where true] [b where true]'", "E305", "join"),
 ]
 REASONS = {
     "E410": "schema_error",
@@ -201,7 +201,7 @@ REASONS = {
     "E421": "unsupported_syntax",
     "E422": "unsupported_filter",
 }
-REASONS |= {"E011": "parse_error", "E315": "unsupported_syntax"}
+REASONS |= {"E011": "parse_error", "E305": "unsupported_syntax"}
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from detectord.batch import match_rule
 from detectord.cli.test import describe, run
 from detectord.compiler import compile_rule
 from detectord.eql import Source, analyse
-from detectord.events.ecs import FIELD_TYPES
 from detectord.events.event import Event
+from detectord.events.fields import FIELD_TYPES
 from detectord.events.index import IndexGate, virtual_index
 from detectord.events.record import Record
 from detectord.rules.findings import RuleCode
