@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import itertools
 import sys
 import tomllib
 import typing
@@ -100,10 +101,11 @@ def _definitions() -> dict[str, ast.ClassDef]:
 
 
 def _meanings(kind: type[Section]) -> dict[str, str]:
-    """The sentence under each field of a section, in one line."""
-    definition = _definitions()[kind.__name__]
+    """The sentence under each field of a section or of one it is made from, in one line."""
+    bases = [_definitions()[base.__name__] for base in kind.__mro__ if base.__name__ in _definitions()]
+    body = [statement for definition in bases for statement in definition.body]
     found = {}
-    for statement, below in zip(definition.body, definition.body[1:], strict=False):
+    for statement, below in itertools.pairwise(body):
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
             match below:
                 case ast.Expr(value=ast.Constant(value=str(text))):

@@ -17,7 +17,7 @@ alerts on an alert that descends from itself: such a detection gives no record.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal
 
@@ -26,6 +26,7 @@ from detectord.alerts.elastic_document import DocumentWriter, Draft
 from detectord.alerts.fields import Fields, clean, first, scalar, values
 from detectord.alerts.ids import block_id, event_alert_id, shell_id
 from detectord.alerts.intersection import intersection
+from detectord.alerts.overrides import overridden
 from detectord.alerts.reason import reason
 from detectord.alerts.redaction import REDACTED, Redaction
 from detectord.alerts.rule_parts import RuleParts
@@ -93,6 +94,7 @@ class ElasticFormat:
 
     def _event(self, case: _Case) -> AlertRecord:
         source = case.sources[0]
+        case = replace(case, parts=overridden(case.parts, source.fields, self._redact))
         uuid = event_alert_id(case.parts.uuid, source.sid)
         draft = self._on_one_event(case, uuid, source, case.parts.rule.building_block_type)
         return self._record("event", draft, source.fields, cut=source.cut)

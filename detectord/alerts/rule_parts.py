@@ -7,7 +7,7 @@ plain ECS. How much of the rule goes into the former is the operator's `rule_det
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from detectord.alerts.fields import clean, plain
@@ -72,6 +72,13 @@ class RuleParts:
             ecs=_ecs(rule, uuid),
             threat=_threat(rule.threat),
         )
+
+    def with_rule(self, rule: Rule) -> RuleParts:
+        """The parts for one event by which the rule's name, severity or score is another. What describes
+        the rule itself keeps its own severity and score."""
+        name = clean(rule.name)
+        alert = {**self.alert, f"{_PREFIX}name": name}
+        return replace(self, rule=rule, name=name, alert=alert, ecs={**self.ecs, "name": name})
 
 
 def _alert(rule: Rule, uuid: str, detail: RuleDetail) -> dict[str, Any]:

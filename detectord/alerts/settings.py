@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from detectord.events.index import SourceIndex
+
 MIN_MAX_BYTES = 16_384
 """No document is cut below this: the identifying fields of an alert must always fit."""
 
@@ -21,7 +23,7 @@ class AlertSettings:
 
     `instance` and `version` name the daemon in each document. `max_bytes` bounds the value of every
     record. `redact` lists field paths (`process.env_vars`) and paths with a trailing `.*`.
-    `source_index` gives, by topic, the index name (or template) to assume for events that name none.
+    `source_index` says by topic which index its events belong to.
 
     Raises:
         ValueError: a pattern of `redact` is neither of the two forms, or `max_bytes` is too small.
@@ -36,7 +38,7 @@ class AlertSettings:
     building_blocks: BuildingBlocks = "separate"
     max_bytes: int = 900_000
     redact: tuple[str, ...] = ()
-    source_index: Mapping[str, str] = field(default_factory=dict)
+    source_index: Mapping[str, SourceIndex] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.max_bytes < MIN_MAX_BYTES:

@@ -16,7 +16,7 @@ from detectord.alerts.redaction import Redaction
 from detectord.alerts.times import at_instant
 from detectord.events.event import Event
 from detectord.events.identity import sid as sid_of
-from detectord.events.index import virtual_index
+from detectord.events.index import NOTHING_SAID, SourceIndex, virtual_index
 from detectord.events.time import parse_instant
 
 _STANDARD_TIME = "@timestamp"
@@ -70,7 +70,7 @@ class SourceEvent:
 class SourceReader:
     """Reads events under one configuration."""
 
-    def __init__(self, index_hints: Mapping[str, str], redaction: Redaction) -> None:
+    def __init__(self, index_hints: Mapping[str, SourceIndex], redaction: Redaction) -> None:
         self._hints = index_hints
         self._hide_sid = any(redaction.covers(path) for path in _IDENTITY_FIELDS)
 
@@ -80,7 +80,8 @@ class SourceReader:
         fields = copier.document(event.document)
         sid = sid_of(event)
         shown_sid = f"h:{H('detectord', 'sid', sid)}" if self._hide_sid else clean(sid)
-        index = clean(virtual_index(event, self._hints.get(event.record.topic)))
+        said = self._hints.get(event.record.topic, NOTHING_SAID)
+        index = clean(virtual_index(event, said.name, force=said.force))
         ancestors, depth = _lineage(fields, shown_sid, index)
         for root in [name for name in fields if name in _NOT_CARRIED or name in _INDEX_METADATA]:
             del fields[root]

@@ -10,19 +10,27 @@ from detectord.cli.exits import ExitCode, Failure
 from detectord.compiler import compile_rule
 from detectord.compiler.compiled import CompiledRule, CompiledStep, Role
 from detectord.config import Duration
-from detectord.rules.load import read_file
-from detectord.rules.schema import MATURITIES
+from detectord.rules.keys import MATURITIES
+from detectord.rules.load import read_contents
+from detectord.rules.schema import Reading
 
 
 @click.command()
 @click.argument("file", metavar="RULE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def command(file: Path) -> None:
-    """Show the matchers that the rule in the file RULE was compiled to."""
-    reading = read_file(file, maturity=MATURITIES)
-    if reading.rule is None:
-        findings = "\n".join(each.text for each in reading.findings)
-        raise Failure(findings or f"{file}: the rule is deprecated, it never runs", ExitCode.RULES)
-    compiled = compile_rule(reading.rule)
+    """Show the matchers that the rules in the file RULE were compiled to. Exceptions are not part of them."""
+    contents = read_contents(file, maturity=MATURITIES)
+    readings = [each for each in contents if isinstance(each, Reading) and each.is_rule]
+    for reading in readings:
+        if reading.rule is None:
+            findings = "\n".join(each.text for each in reading.findings)
+            raise Failure(findings or f"{file}: the rule is deprecated, it never runs", ExitCode.RULES)
+        _show(compile_rule(reading.rule))
+    if not readings:
+        raise Failure(f"{file}: there is no rule in it", ExitCode.RULES)
+
+
+def _show(compiled: CompiledRule) -> None:
     click.echo(_heading(compiled))
     for number, step in enumerate(compiled.steps):
         click.echo(_step(number, step, compiled))

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import click
 
 from detectord.cli.exits import ExitCode, explained
 from detectord.config import Config, ConfigError, load_config
+from detectord.rules.policy import PolicyError, Selector, read_policy
+from detectord.rules.rule import SEVERITIES
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_SELECTORS = {"rule_id": "rule_ids", "tag": "tags", "path": "paths", "integration": "integrations"}
+_INCLUDE = "Only rules with this rule_id, tag (a glob), path (a glob) or integration. May be repeated."
+_EXCLUDE = "No rules with this rule_id, tag, path or integration. May be repeated."
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -30,6 +39,66 @@ def configured(command: Command) -> Command:
         help="A setting by its path, as in `--set log.level=debug`. May be repeated.",
     )
     return path(change(command))
+
+
+def ruled(command: Command) -> Command:
+    """Add the options that say which rules run, and how, given to the command as `policy`."""
+    command = _with_policy(command)
+    for option in reversed(
+        (
+            click.option("--include", "include", multiple=True, metavar="KEY=VALUE", help=_INCLUDE),
+            click.option("--exclude", "exclude", multiple=True, metavar="KEY=VALUE", help=_EXCLUDE),
+            click.option("--min-severity", type=click.Choice(SEVERITIES), default="low", show_default=True),
+            click.option(
+                "--overlay", multiple=True, type=_FILE, help="Changes to single rules. May be repeated."
+            ),
+            click.option("--version-lock", type=_FILE, help="The versions of rules without one."),
+            click.option("--attack-version", default="", help="Which of a rule's threats alerts show."),
+            click.option("--ignore-index", is_flag=True, help="Every rule sees every event."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def _with_policy(command: Command) -> Command:
+    @functools.wraps(command)
+    def called(
+        *args: Any,
+        include: tuple[str, ...],
+        exclude: tuple[str, ...],
+        min_severity: str,
+        overlay: tuple[Path, ...],
+        version_lock: Path | None,
+        attack_version: str,
+        ignore_index: bool,
+        **others: Any,
+    ) -> Any:
+        with explained((PolicyError, ExitCode.CONFIG)):
+            policy = read_policy(
+                include=_selector("--include", include),
+                exclude=_selector("--exclude", exclude),
+                min_severity=min_severity,
+                overlay=overlay,
+                version_lock=version_lock,
+                attack_version=attack_version,
+                ignore_index=ignore_index,
+            )
+        return command(*args, policy=policy, **others)
+
+    return cast("Command", called)
+
+
+def _selector(option: str, given: tuple[str, ...]) -> Selector:
+    """The selector that `KEY=VALUE`s make."""
+    parts: dict[str, list[str]] = {key: [] for key in _SELECTORS.values()}
+    for each in given:
+        key, equals, value = each.partition("=")
+        if key not in _SELECTORS or not equals or not value:
+            known = ", ".join(_SELECTORS)
+            raise click.BadParameter(f"{each!r} is not KEY=VALUE with a KEY of {known}", param_hint=option)
+        parts[_SELECTORS[key]].append(value)
+    return Selector(**{key: tuple(values) for key, values in parts.items()})
 
 
 def _settings(_: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:

@@ -15,6 +15,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeElapsedColumn
 
 from detectord import log
 from detectord.cli.exits import ExitCode, explained
+from detectord.cli.options import ruled
+from detectord.rules.policy import Policy
 from detectord.runtime.replay import NoRulesError, ReplayOptions, Summary, replay
 from detectord.runtime.supervisor import CrashLoopError
 from detectord.sinks import DeliveryError
@@ -71,6 +73,7 @@ class _SeveralValues(click.Command):
     help="Where alerts go, one document a line. Default: standard output.",
 )
 @click.option("--maturity", multiple=True, default=("production",), show_default=True)
+@ruled
 def command(
     rules: tuple[Path, ...],
     inputs: tuple[str, ...],
@@ -78,6 +81,7 @@ def command(
     order: Literal["time", "arrival"],
     output: str | None,
     maturity: tuple[str, ...],
+    policy: Policy,
 ) -> None:
     """Run the rules over files of events, with the engine that runs in the daemon."""
     options = ReplayOptions(
@@ -87,6 +91,7 @@ def command(
         order=order,
         output=None if output == "-" else output,
         maturity=maturity,
+        policy=policy,
     )
     log.setup(stream=sys.stderr, level="warning")
     with (

@@ -19,9 +19,9 @@ from detectord.batch import match_rule
 from detectord.cli.exits import ExitCode
 from detectord.compiler import compile_rule
 from detectord.events.fields import FIELD_TYPES
+from detectord.rules.keys import MATURITIES
 from detectord.rules.load import is_rule_file, read_file
 from detectord.rules.rule import Rule
-from detectord.rules.schema import MATURITIES
 from detectord.rules.testing import SUFFIX, Case, CaseError, read_cases, rule_of
 
 _SHOWN = 20

@@ -85,7 +85,7 @@ class Draft:
             ValueError: the query has a form that is not supported yet.
         """
         overflow = Overflow() if overflow is None else overflow
-        return cls(rule, types, _steps(rule.query.body, types), combinations, overflow)
+        return cls(rule, types, _steps(rule.query.body, types, rule.filter), combinations, overflow)
 
     def freeze(self) -> CompiledRule:
         """The result, after the last stage."""
@@ -116,7 +116,7 @@ class Draft:
         rule = self.rule
         keys = tuple(step.keys for step in self.steps if step.role is not Role.INNER)
         fields = (rule.category_field, rule.timestamp_field, rule.tiebreaker_field)
-        return fingerprint((rule.query, keys, maxspan, rule.index, fields))
+        return fingerprint((rule.query, rule.filter, keys, maxspan, rule.index, rule.ignore_index, fields))
 
     @property
     def hidden_keys(self) -> int:
@@ -141,14 +141,18 @@ def lower(draft: Draft) -> Draft:
         known = len(inner)
         steps.append(replace(step, predicate=lower_condition(step.query.condition, draft.types, inner)))
         pending += [
-            StepDraft(query, (), Role.INNER, number)
+            StepDraft(_filtered(query, draft.rule.filter), (), Role.INNER, number)
             for number, query in enumerate(inner[known:], start=known)
         ]
-    return _by_host(replace(draft, steps=tuple(steps))) if inner else replace(draft, steps=tuple(steps))
+    lowered = replace(draft, steps=tuple(steps))
+    is_on_a_host = draft.rule.dialect == "endpoint" and not isinstance(draft.rule.query.body, ast.EventQuery)
+    return _by_host(lowered) if inner or is_on_a_host else lowered
 
 
 def _by_host(draft: Draft) -> Draft:
-    """A process has relatives on its own host only, so whatever asks for them is kept by host."""
+    """A process has relatives on its own host only, so whatever asks for them is kept by host. So is a
+    sequence of an endpoint rule: on the endpoint it saw one host, and joins files by path, processes by
+    pid."""
     if _host_position(tuple(step for step in draft.steps if step.role is not Role.INNER)) == 0:
         return draft.map(lambda step: replace(step, keys=step.keys or (HOST,)))
     return draft.map(lambda step: replace(step, keys=(HOST, *step.keys)))
@@ -240,17 +244,19 @@ def compile_rule(
 
 
 def _steps(
-    body: ast.EventQuery | ast.Sequence | ast.Sample | ast.Join, types: Mapping[str, str]
+    body: ast.EventQuery | ast.Sequence | ast.Sample | ast.Join,
+    types: Mapping[str, str],
+    required: ast.Expr | None,
 ) -> tuple[StepDraft, ...]:
     if isinstance(body, ast.EventQuery):
-        return (StepDraft(body, ()),)
+        return (StepDraft(_filtered(body, required), ()),)
     if isinstance(body, ast.Join):
         raise ValueError("a join is not supported")  # noqa: TRY004  # see compile_rule
     drafts: list[StepDraft] = []
     stage = place = 0
     for step in body.steps:
         draft = StepDraft(
-            step.event,
+            _filtered(step.event, required),
             tuple(_key(key, types) for key in (*body.keys, *step.keys)),
             Role.MISSING if step.missing else Role.POSITIVE,
             stage,
@@ -267,7 +273,7 @@ def _steps(
     until = body.until if isinstance(body, ast.Sequence) else None
     if until is not None:
         keys = tuple(_key(key, types) for key in (*body.keys, *until.keys))
-        drafts.append(StepDraft(until.event, keys, Role.UNTIL))
+        drafts.append(StepDraft(_filtered(until.event, required), keys, Role.UNTIL))
     return tuple(drafts)
 
 
@@ -289,6 +295,13 @@ def _kind(body: object) -> Literal["event", "sequence", "sample"]:
 
 HOST = KeyField("host.id", optional=True, type="keyword")
 """The key before all others of a rule that is kept by host."""
+
+
+def _filtered(event: ast.EventQuery, required: ast.Expr | None) -> ast.EventQuery:
+    """A step that looks only at events which satisfy the rule's filter."""
+    if required is None:
+        return event
+    return replace(event, condition=ast.And((event.condition, required)))
 
 
 def _key(key: ast.Expr, types: Mapping[str, str]) -> KeyField:

@@ -49,7 +49,13 @@ class SourceConfig(Section, frozen=True):
     """What the record key holds. `host.id` saves reading it from the event; a key that does not hold it
     costs balance, never a match."""
     index: str | None = None
-    """The index name that the rules' index patterns are held against; without it the event itself tells."""
+    """The index name that the rules' index patterns are held against, for events that do not tell theirs;
+    `{event.dataset}` in it stands for the event's value."""
+    index_force: bool = False
+    """`true`: `index` holds for all events of these topics, whatever they tell."""
+    unknown_index: Literal["match", "drop"] = "match"
+    """What becomes of an event whose index nothing tells: it matches every rule's index patterns, or no
+    rule sees it."""
 
 
 class InputConfig(Section, frozen=True):
@@ -176,6 +182,27 @@ class BatchConfig(Section, frozen=True):
     """A worker that has not answered a batch for this long is replaced."""
 
 
+class SelectorConfig(Section, frozen=True):
+    """Rules that are meant. A list that is empty says nothing."""
+
+    rule_ids: tuple[str, ...] = ()
+    """Rules by their rule_id."""
+    tags: tuple[str, ...] = ()
+    """Globs: rules with a tag that fits one of them, as in `"OS: *"`."""
+    paths: tuple[str, ...] = ()
+    """Globs: rules whose file's path, or an end of it, fits one of them, as in `windows/*`."""
+    integrations: tuple[str, ...] = ()
+    """Rules that read the data of one of these integrations."""
+
+
+class IncludeConfig(SelectorConfig, frozen=True):
+    """Which rules run: those that every list means."""
+
+
+class ExcludeConfig(SelectorConfig, frozen=True):
+    """Which rules do not run: those that any list means."""
+
+
 class RulesConfig(Section, frozen=True):
     """Which rules run."""
 
@@ -188,6 +215,18 @@ class RulesConfig(Section, frozen=True):
     warning."""
     min_loaded: Annotated[int, Meta(ge=0)] = 1
     """Fewer loaded rules than this, and the daemon refuses to start (exit 65)."""
+    include: IncludeConfig = IncludeConfig()
+    exclude: ExcludeConfig = ExcludeConfig()
+    min_severity: Literal["low", "medium", "high", "critical"] = "low"
+    """Rules of a lower severity do not run."""
+    overlay: tuple[str, ...] = ()
+    """Files with changes to single rules, by rule_id; of two that say the same the later wins."""
+    version_lock: str | None = None
+    """A file with the versions of rules whose own files have none, as Elastic's `version.lock.json`."""
+    attack_version: str | None = None
+    """Where a rule names its threats for several versions of ATT&CK: the version that alerts show."""
+    ignore_index: bool = False
+    """`true`: every rule sees every event, whatever its index patterns say."""
     watch: bool = False
     """Reload when the files change. Accepted, but not supported yet: rules are read at start."""
 
@@ -197,6 +236,8 @@ class EngineConfig(Section, frozen=True):
 
     max_key_tuples: Positive = 1_000
     """Most join keys that one event may take part with, when its key fields hold several values."""
+    max_lineage: Positive = 10_000
+    """Most processes remembered a host, for rules that ask for the relatives of a process."""
 
 
 class TimeConfig(Section, frozen=True):

@@ -33,6 +33,7 @@ from detectord.engine.state import Machine, Member, StateChange, StatePartition
 from detectord.engine.turn import Complete, Turn, machine_of
 from detectord.engine.watermark import END_OF_TIME
 from detectord.events.event import Event
+from detectord.events.index import SourceIndex
 from detectord.events.record import Record
 
 Rank = tuple[int, Order, str, str]
@@ -68,7 +69,7 @@ class EngineSettings:
     remember: int = 600 * 1_000_000_000
     grace: int = 300 * 1_000_000_000
     max_lineage: int = 10_000
-    topic_indices: tuple[tuple[str, str], ...] = ()
+    topic_indices: tuple[tuple[str, SourceIndex], ...] = ()
 
 
 class Ranked(NamedTuple):

@@ -22,7 +22,7 @@ from detectord.compiler.keys import join_keys, key_values
 from detectord.compiler.stages import HOST
 from detectord.engine.lineage import Identity
 from detectord.events.event import Event
-from detectord.events.index import UNKNOWN_INDEX, IndexGate, virtual_index
+from detectord.events.index import NOTHING_SAID, UNKNOWN_INDEX, IndexGate, SourceIndex, virtual_index
 
 MAX_PLANS = 1_000
 MAX_KEY_LENGTH = 512
@@ -63,15 +63,19 @@ class _Plan:
 
 
 class Dispatcher:
-    """Finds the rules and steps an event satisfies. `topic_indices` names the virtual index of
-    topics whose events do not tell it themselves. Of rules with state that match alike (one `match_hash`)
-    only the first is looked at: they share their partials."""
+    """Finds the rules and steps an event satisfies. `topic_indices` says which virtual index the events
+    of a topic have that do not tell it themselves, or that are all said to have it. Of rules with state
+    that match alike (one `match_hash`) only the first is looked at: they share their partials."""
 
     def __init__(
-        self, rules: RuleSet, *, max_key_tuples: int = 1_000, topic_indices: Mapping[str, str] | None = None
+        self,
+        rules: RuleSet,
+        *,
+        max_key_tuples: int = 1_000,
+        topic_indices: Mapping[str, SourceIndex] | None = None,
     ) -> None:
         self._rules = tuple(_distinct(rule for rule in rules.rules if rule.rule.enabled))
-        self._gates = [IndexGate(rule.rule.index) for rule in self._rules]
+        self._gates = [IndexGate(() if rule.rule.ignore_index else rule.rule.index) for rule in self._rules]
         self._plans: dict[str, _Plan] = {}
         self._max_key_tuples = max_key_tuples
         self._with_lineage = any(rule.asks_for_relatives for rule in self._rules)
@@ -79,10 +83,13 @@ class Dispatcher:
 
     def find(self, event: Event, tallies: Tallies) -> Found:
         """Everything that `event` satisfies."""
-        index = virtual_index(event, self._topic_indices.get(event.record.topic))
+        source = self._topic_indices.get(event.record.topic, NOTHING_SAID)
+        index = virtual_index(event, source.name, force=source.force)
+        found = Found()
         if index == UNKNOWN_INDEX:
             tallies["unknown_index", event.record.topic] += 1
-        found = Found()
+            if source.drop_unknown:
+                return found
         steps: dict[int, list[_Entry]] = {}
         for path, by_category, anything in self._plan(index).fields:
             for category in dict.fromkeys(event.text(path)):

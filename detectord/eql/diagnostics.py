@@ -157,9 +157,10 @@ def render(diagnostic: Diagnostic, source: Source) -> str:
     line, column = source.position(span.start)
     end_line, end_column = source.position(max(span.end, span.start + 1))
     text = source.line(line)
-    width = max(1, (end_column if end_line == line else len(text) + 1) - column)
+    at = source.index(line, column)
+    width = max(1, end_column - column if end_line == line else len(text) - at)
     kind = "error" if diagnostic.code.is_error else "warning"
-    shown, caret = _pointed(text, column - 1, width)
+    shown, caret = _pointed(text, at, width)
     hint = f" {_shown(diagnostic.hint, _HINT)}" if diagnostic.hint else ""
     return (
         f"{source.name}:{line}:{column}: {kind}[{diagnostic.code.number}]: {diagnostic.message}\n"

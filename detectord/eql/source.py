@@ -30,13 +30,15 @@ class Source:
 
     `name` is what diagnostics print before the line number. `enclosing` is the whole text of the
     file (default: the query itself is the file), and `offsets[i]` the place in it of the query's
-    character i; `offsets` has one entry more than the text, for its end.
+    character i; `offsets` has one entry more than the text, for its end. Where `enclosing` is only a piece
+    of the file, `origin` is the line and column (from 1) of its first character.
     """
 
     text: str
     name: str = "<query>"
     enclosing: str | None = None
     offsets: Sequence[int] | None = None
+    origin: tuple[int, int] = (1, 1)
     _starts: list[int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -52,10 +54,17 @@ class Source:
         """Line and column (both from 1) in the file of the query's character `offset`."""
         place = offset if self.offsets is None else self.offsets[min(offset, len(self.offsets) - 1)]
         line = bisect_right(self._starts, place)
-        return line, place - self._starts[line - 1] + 1
+        first_line, first_column = self.origin
+        before = first_column if line == 1 else 1
+        return line + first_line - 1, place - self._starts[line - 1] + before
 
     def line(self, number: int) -> str:
-        """The text of line `number` (from 1) of the file, without its line break."""
+        """What is known of line `number` (from 1) of the file, without its line break."""
+        number -= self.origin[0] - 1
         start = self._starts[number - 1]
         end = self._starts[number] - 1 if number < len(self._starts) else len(self._whole)
         return self._whole[start:end].rstrip("\r")
+
+    def index(self, line: int, column: int) -> int:
+        """Where the character at `line` and `column` of the file stands in `self.line(line)`."""
+        return column - (self.origin[1] if line == self.origin[0] else 1)

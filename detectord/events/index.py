@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from detectord.events.event import Event
 
@@ -18,6 +19,19 @@ UNKNOWN_INDEX = "unknown"
 _BEATS = frozenset(["auditbeat", "filebeat", "heartbeat", "metricbeat", "packetbeat", "winlogbeat"])
 _GENERATION = re.compile(r"-[0-9]{4}\.[0-9]{2}\.[0-9]{2}-[0-9]{6}\Z")
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceIndex:
+    """What the operator says of the events of one topic: the index they belong to (see `virtual_index`),
+    and whether those that do not tell theirs are kept from all rules."""
+
+    name: str | None = None
+    force: bool = False
+    drop_unknown: bool = False
+
+
+NOTHING_SAID = SourceIndex()
 
 
 def virtual_index(event: Event, source_index: str | None = None, *, force: bool = False) -> str:
@@ -107,7 +121,7 @@ class IndexGate:
     __slots__ = ("_patterns",)
 
     def __init__(self, patterns: Sequence[str]) -> None:
-        self._patterns = [(pattern.startswith("-"), _pieces(pattern)) for pattern in patterns]
+        self._patterns = [(_excludes(pattern), _pieces(pattern)) for pattern in patterns]
 
     def admits(self, index: str) -> bool:
         """True if a rule with these patterns sees the events of `index`."""
@@ -120,9 +134,14 @@ class IndexGate:
         return admitted
 
 
+def _excludes(pattern: str) -> bool:
+    """True for a `-` before the pattern, or between it and the name of its cluster."""
+    return pattern.startswith("-") or pattern.rpartition(":")[2].startswith("-")
+
+
 def _pieces(pattern: str) -> list[str]:
     """A pattern cut at its stars."""
-    return pattern.removeprefix("-").rpartition(":")[2].split("*")
+    return pattern.removeprefix("-").rpartition(":")[2].removeprefix("-").split("*")
 
 
 def _covers(pieces: list[str], name: str) -> bool:

@@ -40,22 +40,29 @@ class RuleCode(enum.Enum):
     NOT_TOML = "E403", "parse_error", "not TOML: {error}"
     TOO_LARGE = "E404", "parse_error", "larger than {limit} bytes"
     TOO_DEEP = "E405", "parse_error", "nested deeper than {limit} levels"
-    UNKNOWN_FORMAT = "E406", "unsupported_syntax", "rule files of the kind `{suffix}` are not supported yet"
+    UNKNOWN_FORMAT = "E406", "unsupported_syntax", "`{suffix}` is not the ending of a rule file"
     MISSING_KEY = "E410", "schema_error", "the key `{key}` is missing"
     WRONG_VALUE = "E411", "schema_error", "`{key}` must be {expected}, not {actual}"
     UNSUPPORTED_TYPE = "E420", "unsupported_type", "rules of the type `{type}` are not supported"
-    UNSUPPORTED_KEY = (
-        "E421",
-        "unsupported_syntax",
-        "`{key}` is not supported yet, and the rule would differ without it",
-    )
     UNSUPPORTED_FILTER = (
         "E422",
         "unsupported_filter",
-        "`{key}` is not supported yet, and the rule would match more without it",
+        "`{key}`: {what} is not supported, and the rule would match more without it",
     )
-    ENDPOINT_RULE = "E423", "unsupported_syntax", "endpoint behaviour rules are not supported yet"
     DUPLICATE = "E430", "duplicate", "{other} has the same rule_id, comes later and wins"
+    # E421 and E423 were "not supported yet" for keys and for endpoint rules
+    NOT_JSON = "E440", "parse_error", "not JSON: {error}"
+    NOT_YAML = "E441", "parse_error", "not YAML: {error}"
+    DUPLICATE_KEY = "E442", "parse_error", "the key `{key}` stands twice"
+    TOO_MANY_VALUES = "E443", "parse_error", "more than {limit} values in one object"
+    NOT_AN_OBJECT = "E444", "parse_error", "a rule is an object, not {actual}"
+    NOT_A_RULE = "E445", "schema_error", "neither a rule nor anything else that an export of rules holds"
+    NOT_EXCEPTIONS = "E446", "schema_error", "not a file of exception lists: {error}"
+    TOO_MANY_ERRORS = (
+        "E447",
+        "parse_error",
+        "more than {limit} errors in this file; what follows was not read",
+    )
 
     UNKNOWN_KEY = "W401", None, "the key `{key}` is unknown and has no effect"
     OUTSIDE_BAND = "W402", None, "a risk score of {score} is not what `{severity}` means ({low} to {high})"
@@ -66,7 +73,29 @@ class RuleCode(enum.Enum):
         None,
         "implicit_maxspan: the sequence has no maxspan; its look-back of {span} holds",
     )
-    WITHOUT_EFFECT = "W406", None, "`{key}` has no effect yet"
+    # W406 was "no effect yet"
+    EXCEPTION_LEFT_OUT = (
+        "W420",
+        None,
+        "the exception item `{name}` is left out, so that rules alert more often: {why}",
+    )
+    LIST_NOT_FOUND = (
+        "W421",
+        None,
+        "the exception list `{list_id}` was not found: the rule runs without it",
+    )
+    ENDPOINT_LIST = (
+        "W422",
+        None,
+        "the endpoint exception list `{list_id}` has no effect here: it is for Elastic Defend's own alerts",
+    )
+    NOT_SUPPRESSED = "W423", None, "alerts are not suppressed yet: every one is published"
+    NO_EFFECT_ON_SEQUENCE = "W424", None, "`{key}` has no effect on a sequence or sample"
+    MISSING_FROM_EXPORT = "W425", None, "the export says that it lacks {count} of its {what}"
+    DATA_VIEW = "W426", None, "the data view is not known here: the rule reads every event"
+    LEFT_OUT_HERE = "W427", None, "a rule in a directory called `exceptions` is not loaded"
+    THREAT_LEFT_OUT = "W428", None, "`{key}` must be {expected}, not {actual}; it is left out of alerts"
+    NO_SUCH_RULE = "W429", None, "the overlay changes `{rule_id}`, which is not loaded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +117,18 @@ def finding(code: RuleCode, args: Mapping[str, object], source: Source, offset: 
     message = code.template.format_map({name: _cut(str(arg), _PIECE) for name, arg in args.items()})
     kind = "warning" if code.reason is None else "error"
     text = f"{source.name}:{line}:{column}: {kind}[{code.number}]: {message}"
-    return Finding(
-        code.number, code.reason, line, column, message, text + _pointed_at(source.line(line), column)
-    )
+    pointed = _pointed_at(source.line(line), source.index(line, column))
+    return Finding(code.number, code.reason, line, column, message, text + pointed)
 
 
-def _pointed_at(line: str, column: int) -> str:
-    """The line with a caret below its column (of a long line, the part around it); nothing if it is empty."""
-    start = 0 if column <= _LINE else column - _PIECE
+def _pointed_at(line: str, at: int) -> str:
+    """The line with a caret below its character `at` (of a long line, the part around it); nothing if it
+    is empty."""
+    start = 0 if at < _LINE else at + 1 - _PIECE
     shown = line[start : start + _LINE]
     if not shown.strip():
         return ""
-    pad = "".join("\t" if c == "\t" else " " for c in shown[: column - 1 - start])
+    pad = "".join("\t" if c == "\t" else " " for c in shown[: at - start])
     return f"\n  {shown}\n  {pad}^"
 
 

@@ -1,42 +1,54 @@
 """Rule files to rules: which files, which of their rules, and a ledger of what did not load.
 
 Paths are files or directories; a directory is walked to its bottom, in the order of names. Names
-that begin with a dot, directories called `exceptions` and files that end in `.test.toml` hold no
-rules. A file that is reached twice, by whatever path, is read once.
+that begin with a dot and files that end in `.test.toml` hold no rules. A file that is reached twice, by
+whatever path, is read once. Directories called `exceptions` hold exception lists instead of rules.
 
 Rule 1: nothing a file holds, and nothing that is wrong with it, stops the others. Whatever does not
-become a rule is in the ledger: refused with a reason, or counted as skipped for its maturity.
-Rule 2: the same files give the same result in the same order.
+become a rule is in the ledger: refused with a reason, or counted as skipped for its maturity or because
+the policy leaves it out.
+Rule 2: the same files give the same result in the same order; the time is handed in.
 
-Elastic's TOML is the one format so far; files that end like another known format are named in the
-ledger, so that nobody believes them loaded.
+A rule may refer to exception lists that are read later, and a policy may change it; so a rule is complete
+only when every file has been read.
 """
 
 from __future__ import annotations
 
-import codecs
+import datetime
 import os
-import re
 import stat
-import tomllib
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from detectord.eql.source import Source
+from detectord.rules import prefilter
+from detectord.rules.contents import (
+    DOCUMENTS,
+    LINES,
+    MAX_DOCUMENT_BYTES,
+    MAX_LINES_BYTES,
+    Content,
+    ExceptionItem,
+    ExceptionList,
+    contents,
+    toml_exceptions,
+)
+from detectord.rules.exceptions import ExceptionItemError, ExceptionLists, item_condition
 from detectord.rules.findings import Finding, Reason, RuleCode, finding
-from detectord.rules.places import MAX_DEPTH, TooDeepError, scan
+from detectord.rules.policy import NO_POLICY, Policy, rehashed
+from detectord.rules.report import report
 from detectord.rules.rule import Rule
 from detectord.rules.schema import NO_TYPES, FieldTypes, Reading, read
+from detectord.rules.tomltext import MAX_BYTES, toml_document
 
-MAX_BYTES = 1024 * 1024
-"""A rule file may be this long. The longest query known has 47 KB; 100 KB is designed for."""
-
-OTHER_FORMATS = frozenset((".ndjson", ".jsonl", ".json", ".yml", ".yaml"))
+FORMATS = frozenset((".toml", *LINES, *DOCUMENTS))
+"""The endings of rule files."""
 LEDGER = "import-ledger.json"
 """What `detectord import` leaves beside the rules it writes; it holds none."""
-
-_TOML_PLACE = re.compile(r"\(at (?:line (\d+), column (\d+)|end of document)\)$")
+MAX_ERRORS = 10_000
+"""So many errors are told of one file; the rest of it is not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +76,15 @@ class Refusal(Entry):
 class Loaded:
     """What came of loading: the rules in the order of their files, and the ledger of the rest.
 
-    `skipped` counts the rules left out because of their maturity.
+    `skipped` counts the rules left out because of their maturity, `unselected` those that the policy
+    leaves out.
     """
 
     rules: tuple[Rule, ...]
     refused: tuple[Refusal, ...]
     warnings: tuple[Entry, ...]
     skipped: int
+    unselected: int = 0
 
     @property
     def failed(self) -> tuple[Refusal, ...]:
@@ -105,6 +119,9 @@ class Loaded:
                 }
                 for each in self.warnings
             ],
+            "skipped": self.skipped,
+            "unselected": self.unselected,
+            **report(self.rules),
         }
 
 
@@ -114,20 +131,24 @@ def load(
     maturity: Collection[str] = ("production",),
     types: FieldTypes = NO_TYPES,
     strict_fields: bool = False,
+    policy: Policy = NO_POLICY,
+    now: datetime.datetime | None = None,
 ) -> Loaded:
     """Load every rule in `paths` whose maturity is one of `maturity` (`deprecated` never is).
 
     `types` says what is known of fields, path to Elasticsearch mapping type; queries are checked by it, and
     `strict_fields` refuses a rule that asks for a field it does not have.
     Of two rules with one rule_id the later wins; if their content is the same, that is no finding.
+    Exceptions that have expired at `now` are left out; without it none has. `policy` says what is
+    changed in the rules.
     """
-    loading = _Loading(maturity, types, strict_fields)
+    loading = _Loading(maturity, types, strict_fields, policy, now)
     for path in paths:
         real = os.path.realpath(path)
         ruleset = os.path.basename(real if os.path.isdir(real) else os.path.dirname(real))
         for file in _files(path):
             if isinstance(file, Path):
-                loading.add(file, ruleset)
+                loading.add(file, ruleset, in_exceptions=_is_in_exceptions(path, file))
             else:
                 loading.keep(*file)
     return loading.result()
@@ -142,11 +163,9 @@ def read_file(
     ruleset: str = "",
 ) -> Reading:
     """The one rule of a TOML file; whatever keeps the file from being read is a finding."""
-    try:
-        with open(file, "rb", opener=_open_regular) as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        return _unread(_shown(file), "", RuleCode.UNREADABLE, error=error.strerror or str(error))
+    data = _bytes(file, MAX_BYTES)
+    if isinstance(data, Finding):
+        return Reading("", "", (data,))
     return read_bytes(
         data, _shown(file), maturity=maturity, types=types, strict_fields=strict_fields, ruleset=ruleset
     )
@@ -162,23 +181,60 @@ def read_bytes(
     ruleset: str = "",
 ) -> Reading:
     """The one rule in the bytes of a TOML file named `file`."""
-    if len(data) > MAX_BYTES:
-        return _unread(file, "", RuleCode.TOO_LARGE, limit=MAX_BYTES)
-    try:
-        text = data.removeprefix(codecs.BOM_UTF8).decode().replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        before = error.object[: error.start].decode()
-        return _unread(file, before, RuleCode.NOT_UTF8, -1, byte=f"{error.object[error.start]:#04x}")
-    try:
-        places = scan(text)
-        document = tomllib.loads(text)
-    except TooDeepError as error:
-        return _unread(file, text, RuleCode.TOO_DEEP, error.offset, limit=MAX_DEPTH)
-    except ValueError as error:  # tomllib's own error is one; so is an integer with too many digits
-        return _not_toml(file, text, str(error))
+    parsed = toml_document(data, file)
+    if isinstance(parsed, Finding):
+        return Reading("", "", (parsed,))
+    document, places = parsed
     return read(
         document, places, file, maturity=maturity, types=types, strict_fields=strict_fields, ruleset=ruleset
     )
+
+
+def read_contents(
+    file: Path,
+    *,
+    maturity: Collection[str] = ("production",),
+    types: FieldTypes = NO_TYPES,
+    strict_fields: bool = False,
+    ruleset: str = "",
+    in_exceptions: bool = False,
+) -> Iterator[Content]:
+    """Everything in a file of any format; whatever keeps it from being read is a finding. A file that is
+    `in_exceptions` holds exception lists only."""
+    name = _shown(file)
+    if file.suffix not in FORMATS:
+        yield _unread(name, RuleCode.UNKNOWN_FORMAT, suffix=file.suffix or file.name)
+        return
+    if file.suffix == ".toml" and not in_exceptions:
+        yield read_file(file, maturity=maturity, types=types, strict_fields=strict_fields, ruleset=ruleset)
+        return
+    limit = MAX_LINES_BYTES if file.suffix in LINES else MAX_DOCUMENT_BYTES
+    data = _bytes(file, limit)
+    if isinstance(data, Finding):
+        yield Reading("", "", (data,))
+    elif file.suffix == ".toml":
+        yield from toml_exceptions(data, name)
+    else:
+        yield from contents(
+            data,
+            name,
+            file.suffix,
+            maturity=maturity,
+            types=types,
+            strict_fields=strict_fields,
+            ruleset=ruleset,
+            only_exceptions=in_exceptions,
+        )
+
+
+def _bytes(file: Path, limit: int) -> bytes | Finding:
+    """The file's bytes, one more than `limit` at most; or why it cannot be read."""
+    try:
+        with open(file, "rb", opener=_open_regular) as stream:
+            return stream.read(limit + 1)
+    except OSError as error:
+        args = {"error": error.strerror or str(error)}
+        return finding(RuleCode.UNREADABLE, args, Source("", _shown(file)))
 
 
 def _shown(path: Path) -> str:
@@ -195,23 +251,9 @@ def _open_regular(path: str, flags: int) -> int:
     return descriptor
 
 
-def _unread(file: str, text: str, code: RuleCode, offset: int = 0, **args: object) -> Reading:
+def _unread(file: str, code: RuleCode, **args: object) -> Reading:
     """A reading of a file that tells no more than why it could not be read."""
-    place = offset if offset >= 0 else len(text)
-    return Reading("", "", (finding(code, args, Source(text, file), place),))
-
-
-def _not_toml(file: str, text: str, error: str) -> Reading:
-    """A reading of a text that is not TOML; the parser's sentence ends in a place."""
-    place = _TOML_PLACE.search(error)
-    if place is None:
-        return _unread(file, text, RuleCode.NOT_TOML, error=error)
-    sentence = error[: place.start()].strip()
-    if place[1] is None:
-        return _unread(file, text, RuleCode.NOT_TOML, -1, error=sentence)
-    lines = text.split("\n")[: int(place[1]) - 1]
-    offset = sum(len(line) + 1 for line in lines) + int(place[2]) - 1
-    return _unread(file, text, RuleCode.NOT_TOML, offset, error=sentence)
+    return Reading("", "", (finding(code, args, Source("", file)),))
 
 
 # --- which files -----------------------------------------------------------------------------
@@ -236,11 +278,16 @@ def _files(path: Path) -> Iterator[Path | tuple[str, Reading]]:
         )
         if error:
             shown = _shown(directory)
-            yield shown, _unread(shown, "", RuleCode.UNREADABLE, error=error)
+            yield shown, _unread(shown, RuleCode.UNREADABLE, error=error)
         below = [directory / name for name in names if not name.startswith(".")]
         yield from (file for file in below if _holds_rules(file))
-        folders = [each for each in below if each.name != "exceptions" and each.is_dir()]
-        waiting.extend((each, (*above, here)) for each in reversed(folders))
+        waiting.extend((each, (*above, here)) for each in reversed(below) if each.is_dir())
+
+
+def _is_in_exceptions(root: Path, file: Path) -> bool:
+    """True for a file in a directory called `exceptions`, at or below the path that was given."""
+    parts = (root.name if root != file else file.parent.name, *file.relative_to(root).parent.parts)
+    return "exceptions" in parts
 
 
 def _listed(directory: Path) -> tuple[list[str], str]:
@@ -252,7 +299,7 @@ def _listed(directory: Path) -> tuple[list[str], str]:
 
 
 def _holds_rules(file: Path) -> bool:
-    known = is_rule_file(file.name) or (file.suffix in OTHER_FORMATS and file.name != LEDGER)
+    known = is_rule_file(file.name) or (file.suffix in LINES | DOCUMENTS and file.name != LEDGER)
     return known and not file.is_dir()
 
 
@@ -266,40 +313,68 @@ class _Loading:
     maturity: Collection[str]
     types: FieldTypes
     strict_fields: bool
-    rules: dict[str, Rule] = field(default_factory=dict)
+    policy: Policy
+    now: datetime.datetime | None
+    readings: dict[str, Reading] = field(default_factory=dict)
+    lists: ExceptionLists = field(default_factory=ExceptionLists)
     refused: list[Refusal] = field(default_factory=list)
     warnings: list[Entry] = field(default_factory=list)
     skipped: int = 0
+    unselected: int = 0
+    errors: int = 0
+    """What is wrong in files and their rules; bounded for each file."""
     seen: set[str] = field(default_factory=set)
     unknown: set[str] = field(default_factory=set)
 
-    def add(self, file: Path, ruleset: str) -> None:
+    def __post_init__(self) -> None:
+        self.seen.update(os.path.realpath(file) for file in self.policy.files)
+
+    def add(self, file: Path, ruleset: str, *, in_exceptions: bool) -> None:
         """Read one file and keep what comes of it, unless it has been read before."""
         identity = os.path.realpath(file)
-        if identity in self.seen:
+        name = _shown(file)
+        if identity in self.seen or self.policy.exclude.means_path(name):
             return
         self.seen.add(identity)
-        name = _shown(file)
-        if file.suffix != ".toml":
-            self.keep(name, _unread(name, "", RuleCode.UNKNOWN_FORMAT, suffix=file.suffix))
-        else:
-            reading = read_file(
-                file,
-                maturity=self.maturity,
-                types=self.types,
-                strict_fields=self.strict_fields,
-                ruleset=ruleset,
-            )
-            self.keep(name, reading)
+        before = self.errors
+        for content in read_contents(
+            file,
+            maturity=self.maturity,
+            types=self.types,
+            strict_fields=self.strict_fields,
+            ruleset=ruleset,
+            in_exceptions=in_exceptions,
+        ):
+            match content:
+                case ExceptionList():
+                    self.lists.add_list(content.list_id)
+                case ExceptionItem():
+                    self.keep_item(name, content)
+                case Reading():
+                    self.keep(name, content)
+            if self.errors - before >= MAX_ERRORS:
+                self.keep(name, _unread(name, RuleCode.TOO_MANY_ERRORS, limit=MAX_ERRORS))
+                break
+
+    def keep_item(self, file: str, item: ExceptionItem) -> None:
+        """Take in an item of an exception list, or say why not."""
+        try:
+            self.lists.add_item(item.list_id, item_condition(item.value, self.types, self.now))
+        except ExceptionItemError as error:
+            self.lists.add_list(item.list_id)
+            self.warn(file, Reading("", "", ()), item.left_out(str(error)))
 
     def keep(self, file: str, reading: Reading) -> None:
         """Put a reading where it belongs: a rule, a refusal, or neither; and its warnings."""
         refusing = [each for each in reading.findings if each.reason is not None]
+        if refusing and self.policy.excludes(reading.rule_id, file):
+            self.unselected += 1
+            return
         if reading.rule is not None:
-            self.keep_rule(reading.rule)
+            self.keep_rule(reading, reading.rule)
         elif refusing:
             self.refuse(file, reading, refusing)
-        else:
+        elif reading.is_rule:
             self.skipped += 1
         for each in reading.findings:
             if each.reason is None:
@@ -309,18 +384,20 @@ class _Loading:
                 self.unknown.add(key)
                 self.warn(file, reading, each)
 
-    def keep_rule(self, rule: Rule) -> None:
+    def keep_rule(self, reading: Reading, rule: Rule) -> None:
         """Take in a rule; an earlier one with its id goes."""
-        earlier = self.rules.pop(rule.rule_id, None)
-        self.rules[rule.rule_id] = rule
-        if earlier is not None and earlier.content_hash != rule.content_hash:
-            loser = _unread(earlier.path, "", RuleCode.DUPLICATE, other=rule.path).findings
-            self.refuse(earlier.path, Reading(earlier.rule_id, earlier.name, loser), loser)
+        earlier = self.readings.pop(rule.rule_id, None)
+        self.readings[rule.rule_id] = reading
+        other = earlier.rule if earlier is not None else None
+        if other is not None and other.content_hash != rule.content_hash:
+            loser = _unread(other.path, RuleCode.DUPLICATE, other=rule.path).findings
+            self.refuse(other.path, Reading(other.rule_id, other.name, loser), loser)
 
     def refuse(self, file: str, reading: Reading, findings: Sequence[Finding]) -> None:
         """Put a refusal into the ledger: the first finding, with the text of all."""
         first = findings[0]
         assert first.reason is not None
+        self.errors += first.reason != "unsupported_type"
         self.refused.append(
             Refusal(
                 file=file,
@@ -336,10 +413,47 @@ class _Loading:
 
     def warn(self, file: str, reading: Reading, found: Finding) -> None:
         """Put a warning into the ledger."""
+        self.errors += not reading.rule_id
         self.warnings.append(
             Entry(file, reading.rule_id, reading.name, found.code, found.line, found.column, found.text)
         )
 
+    def warn_of_overlay(self, rule_id: str, code: RuleCode, args: Mapping[str, object]) -> None:
+        """Put a warning about the overlay's change of a rule into the ledger."""
+        change = self.policy.overlay[rule_id]
+        self.warn(change.source.name, Reading(rule_id, "", ()), change.finding(code, args))
+
+    def complete(self, reading: Reading, rule: Rule) -> Rule:
+        """The rule with its exceptions, as the policy wants it."""
+        changed = self.policy.applied(rule, has_version=reading.has_version)
+        named = []
+        for reference in reading.lists:
+            if reference.list_id in self.lists.known:
+                named.append(reference.list_id)
+            else:
+                self.warn(rule.path, reading, reference.unresolved)
+        for list_id in self.policy.exceptions_of(rule.rule_id):
+            if list_id in self.lists.known:
+                named.append(list_id)
+            else:
+                self.warn_of_overlay(rule.rule_id, RuleCode.LIST_NOT_FOUND, {"list_id": list_id})
+        excluding = self.lists.excluding(named)
+        if excluding is None:
+            return changed
+        changed = replace(changed, filter=prefilter.joined([rule.filter, excluding]))
+        return rehashed(changed, repr(excluding))
+
     def result(self) -> Loaded:
         """What came of it all."""
-        return Loaded(tuple(self.rules.values()), tuple(self.refused), tuple(self.warnings), self.skipped)
+        rules = []
+        for reading in self.readings.values():
+            assert reading.rule is not None
+            rule = self.complete(reading, reading.rule)
+            if self.policy.admits(rule):
+                rules.append(rule)
+            else:
+                self.unselected += 1
+        for rule_id in self.policy.overlay:
+            if rule_id not in self.readings:
+                self.warn_of_overlay(rule_id, RuleCode.NO_SUCH_RULE, {"rule_id": rule_id})
+        return Loaded(tuple(rules), tuple(self.refused), tuple(self.warnings), self.skipped, self.unselected)

@@ -1,16 +1,21 @@
-"""A rule document becomes a Rule: which keys there are, what they may hold, what becomes of them.
+"""A rule document becomes a Rule: what its keys say, checked, and what becomes of them.
 
-Pure: the document, as `tomllib` gives it, and the places of its keys come in; a Rule or findings go
-out. Every key is checked, and every finding is collected, before the rule is given up.
+Pure: the document, as its file's parser gives it, and the places of its values come in; a Rule or findings
+go out. Every key is checked (`keys.py`), and every finding is collected, before the rule is given up.
+
+A rule stands in a file in one of three ways, and is read as one thing:
+the [rule] table of a TOML file with [metadata] beside it; the same keys flat in an object of an export, a
+Fleet asset, JSON or YAML; or the [rule] table of an endpoint behaviour rule, which has other names for some
+keys and lacks others.
 
 What becomes of a key is one of four things:
 used        it is a field of Rule, and decides what matches or what an alert says;
 carried     it stands in `Rule.extra` for alerts in full detail;
 ignored     it has no meaning for a stream (`actions`, `throttle`), checked no further than it is read;
-refused     it restricts or changes what the rule reports in a way that is not supported yet. Leaving
-            it out silently would be another rule than its author wrote, so the rule does not run.
+refused     a filter that is not understood: the rule without it would be another than its author wrote.
 
-All strings lose the white space around them; descriptions lose their line breaks, too.
+All strings lose the white space around them; descriptions lose their line breaks, too. A key whose value is
+an empty string, or in an object null or {}, is not set.
 """
 
 from __future__ import annotations
@@ -18,18 +23,22 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-import re
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, cast
 
-from detectord.eql import UnknownFields, analyse, ast
+from detectord.eql import Parsed, UnknownFields, analyse, ast, parse
 from detectord.eql.diagnostics import Code
 from detectord.eql.source import Source
+from detectord.rules import keys, prefilter
+from detectord.rules.exceptions import LIST_TYPES, ListReference
+from detectord.rules.filters import UnsupportedFilterError, condition_of
 from detectord.rules.findings import Finding, RuleCode, finding, of_query
-from detectord.rules.places import Path, Places
-from detectord.rules.rule import Rule, Severity
+from detectord.rules.keys import MATURITIES, Check
+from detectord.rules.objects import Places
+from detectord.rules.places import Path
+from detectord.rules.rule import Rule, Severity, SeverityMatch, Suppression
 
 _NANOSECONDS = {
     "ms": 10**6,
@@ -39,20 +48,18 @@ _NANOSECONDS = {
     "d": 86400 * 10**9,
     "w": 7 * 86400 * 10**9,
 }
-_LOOK_BACK = re.compile(r"now-0*([1-9][0-9]{0,8})(ms|s|m|h|d|w)(?:/[smhdwMy])?")
-_DATE_MATH = re.compile(r"now(?:[+-][0-9]{1,9}(?:ms|s|m|h|d|w|M|y))*(?:/[smhdwMy])?")
-_INTERVAL = re.compile(r"0*[1-9][0-9]{0,8}(?:s|m|h|d|w)")
-_FIELD_NAME = re.compile(r"[^\s\"'`\\]+")
-_DAY = re.compile(r"[0-9]{4}/[0-9]{2}/[0-9]{2}")
 _UNITS = (("d", 86400 * 10**9), ("h", 3600 * 10**9), ("m", 60 * 10**9), ("s", 10**9), ("ms", 10**6))
 
 DEFAULT_LOOK_BACK = "now-6m"
+DEFAULT_INTERVAL = "5m"
 FieldTypes = Mapping[str, str]
 NO_TYPES: FieldTypes = {}
 MAX_FINDINGS = 50
 """So many findings about one rule are kept; its author needs no more to begin with."""
 
-MATURITIES = ("development", "experimental", "beta", "production", "deprecated")
+_UNTYPED = (Code.PATTERN_NOT_STRING, Code.PATTERN_ON_TYPE, Code.MIXED_LIST)
+"""What Elasticsearch refuses because of types, and Elastic Defend does not."""
+
 BANDS: Mapping[str, tuple[int, int]] = {
     "low": (0, 21),
     "medium": (22, 47),
@@ -60,182 +67,87 @@ BANDS: Mapping[str, tuple[int, int]] = {
     "critical": (74, 100),
 }
 
-Check = Callable[[object], Iterator[tuple[Path, str]]]
-"""Yields, for each thing wrong with a value, where in the value and what belongs there."""
+# --- what a file holds -----------------------------------------------------------------------
 
 
-# --- what a value may be ---------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One rule as its file has it.
+
+    `table` holds the rule's keys under the names of Elastic's rules, unset ones left out; `at` is the path of
+    the object they stand in, `elsewhere` the whole paths of keys that stand in another place or under
+    another name. `hashed` is what the content hash is made of. `others` are the paths of what stands
+    beside the rule unasked.
+    """
+
+    file: str
+    places: Places
+    origin: tuple[int, int] = (1, 1)
+    at: Path
+    table: Mapping[str, Any]
+    hashed: Mapping[str, Any]
+    elsewhere: Mapping[str, Path] = field(default_factory=dict)
+    metadata: Mapping[str, Any] | None = None
+    others: tuple[Path, ...] = ()
+    is_endpoint: bool = False
+
+    def place(self, path: Path) -> Path:
+        """Where the value at `path` of the table stands in the file."""
+        key, *rest = path
+        return (*self.elsewhere.get(str(key), (*self.at, key)), *rest)
 
 
-def _text(value: object) -> Iterator[tuple[Path, str]]:
-    if not isinstance(value, str):
-        yield (), "a string"
-
-
-def _said(value: object) -> Iterator[tuple[Path, str]]:
-    if not isinstance(value, str) or not value:
-        yield (), "a string that is not empty"
-
-
-def _flag(value: object) -> Iterator[tuple[Path, str]]:
-    if not isinstance(value, bool):
-        yield (), "true or false"
-
-
-def _whole(low: int, high: int | None = None) -> Check:
-    expected = (
-        f"a whole number from {low} to {high}" if high is not None else f"a whole number of at least {low}"
+def of_object(
+    value: Mapping[str, Any], at: Path, file: str, places: Places, origin: tuple[int, int]
+) -> Document:
+    """The rule that an object of an export, a Fleet asset, JSON or YAML is."""
+    table = {key: each for key, each in _set(value).items() if each is not None and each != {}}
+    elsewhere: dict[str, Path] = {}
+    if "rule_id" not in table and "id" in table:
+        table["rule_id"] = table["id"]
+        elsewhere["rule_id"] = (*at, "id")
+    hashed = {key: each for key, each in value.items() if key not in keys.NOT_HASHED}
+    return Document(
+        file=file, places=places, origin=origin, at=at, table=table, hashed=hashed, elsewhere=elsewhere
     )
 
-    def check(value: object) -> Iterator[tuple[Path, str]]:
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int)
-            or value < low
-            or (high is not None and value > high)
-        ):
-            yield (), expected
 
-    return check
-
-
-def _one_of(*words: str) -> Check:
-    def check(value: object) -> Iterator[tuple[Path, str]]:
-        if not isinstance(value, str) or value not in words:
-            yield (), " or ".join(f'"{word}"' for word in words)
-
-    return check
-
-
-def _like(pattern: re.Pattern[str], expected: str) -> Check:
-    def check(value: object) -> Iterator[tuple[Path, str]]:
-        if not isinstance(value, str) or not pattern.fullmatch(value):
-            yield (), expected
-
-    return check
-
-
-def _many(each: Check) -> Check:
-    def check(value: object) -> Iterator[tuple[Path, str]]:
-        if not isinstance(value, list):
-            yield (), "a list"
-            return
-        for position, item in enumerate(value):
-            yield from (((position, *path), expected) for path, expected in each(item))
-
-    return check
-
-
-def _either(one: Check, many: Check) -> Check:
-    return lambda value: many(value) if isinstance(value, list) else one(value)
-
-
-def _table(required: Mapping[str, Check], optional: Mapping[str, Check] = {}) -> Check:
-    def check(value: object) -> Iterator[tuple[Path, str]]:
-        if not isinstance(value, dict):
-            yield (), "a table"
-            return
-        for key, inner in {**required, **optional}.items():
-            if key in value:
-                yield from (((key, *path), expected) for path, expected in inner(value[key]))
-            elif key in required:
-                yield (), f"a table with the key `{key}`"
-
-    return check
-
-
-# --- the keys --------------------------------------------------------------------------------
-
-_FIELD = _like(_FIELD_NAME, "a field name")
-_REFERENCE = {"id": _said, "name": _said, "reference": _text}
-_TECHNIQUE = _table(_REFERENCE, {"subtechnique": _many(_table(_REFERENCE))})
-_THREAT = _table({"framework": _said, "tactic": _table(_REFERENCE)}, {"technique": _many(_TECHNIQUE)})
-
-REQUIRED: Mapping[str, Check] = {
-    "author": _many(_text),
-    "description": _text,
-    "language": _one_of("eql"),
-    "name": _said,
-    "query": _said,
-    "risk_score": _whole(0, 100),
-    "rule_id": _said,
-    "severity": _one_of("low", "medium", "high", "critical"),
-}
-USED: Mapping[str, Check] = {
-    "building_block_type": _one_of("default"),
-    "enabled": _flag,
-    "event_category_override": _FIELD,
-    "false_positives": _many(_text),
-    "from": _like(_LOOK_BACK, 'a look-back such as "now-9m"'),
-    "index": _many(_said),
-    "license": _text,
-    "references": _many(_text),
-    "tags": _many(_text),
-    "threat": _many(_THREAT),
-    "tiebreaker_field": _FIELD,
-    "timestamp_field": _FIELD,
-    "type": _text,
-    "version": _whole(1),
-}
-CARRIED: Mapping[str, Check] = {
-    "from": USED["from"],
-    "interval": _like(_INTERVAL, 'a length of time such as "5m"'),
-    "investigation_fields": _table({"field_names": _many(_text)}),
-    "max_signals": _whole(1),
-    "note": _text,
-    "revision": _whole(0),
-    "setup": _text,
-    "timeline_id": _text,
-    "timeline_title": _text,
-    "timestamp_override": _FIELD,
-    "to": _like(_DATE_MATH, 'a time such as "now"'),
-}
-IGNORED = frozenset(
-    (
-        "actions",
-        "meta",
-        "related_integrations",
-        "required_fields",
-        "response_actions",
-        "rule_source",
-        "threat_mappings",
-        "throttle",
-        "timestamp_override_fallback_disabled",
+def of_toml(document: Mapping[str, Any], file: str, places: Places) -> Document:
+    """The rule of a TOML file, whose tables `rule` and `metadata` are tables."""
+    rule = _set(document.get("rule", {}))
+    if "id" in rule and "rule_id" not in rule and "type" not in rule:
+        return _of_endpoint(document, rule, file, places)
+    return Document(
+        file=file,
+        places=places,
+        at=("rule",),
+        table=rule,
+        hashed=document.get("rule", {}),
+        metadata=_set(document.get("metadata", {})),
+        others=tuple((name,) for name in document if name not in keys.TABLES),
     )
-)
-REFUSED: Mapping[str, tuple[Check, RuleCode]] = {
-    "alert_suppression": (_table({}), RuleCode.UNSUPPORTED_KEY),
-    "exceptions_list": (_many(_table({})), RuleCode.UNSUPPORTED_FILTER),
-    "filters": (_many(_table({})), RuleCode.UNSUPPORTED_FILTER),
-    "risk_score_mapping": (_many(_table({})), RuleCode.UNSUPPORTED_KEY),
-    "rule_name_override": (_FIELD, RuleCode.WITHOUT_EFFECT),
-    "severity_mapping": (_many(_table({})), RuleCode.UNSUPPORTED_KEY),
-}
-EVENT_RULES_ONLY = frozenset(("risk_score_mapping", "rule_name_override", "severity_mapping"))
-"""Keys that Elastic, too, does not apply to sequences: there they may stand."""
 
-METADATA: Mapping[str, Check] = {
-    "creation_date": _like(_DAY, "a day as YYYY/MM/DD"),
-    "integration": _either(_text, _many(_text)),
-    "maturity": _one_of(*MATURITIES),
-    "updated_date": _like(_DAY, "a day as YYYY/MM/DD"),
-}
-METADATA_IGNORED = frozenset(
-    (
-        "bypass_bbr_timing",
-        "comments",
-        "deprecated_reason",
-        "deprecation_date",
-        "extended",
-        "min_stack_comments",
-        "min_stack_version",
-        "os_type_list",
-        "promotion",
-        "query_schema_validation",
-        "related_endpoint_rules",
+
+def _of_endpoint(document: Mapping[str, Any], rule: dict[str, Any], file: str, places: Places) -> Document:
+    """An endpoint behaviour rule under the names of a detection rule."""
+    renamed = {"rule_id": "id", "references": "reference", "artifact_version": "version"}
+    table = {key: value for key, value in rule.items() if key not in renamed.values()}
+    table |= {name: rule[written] for name, written in renamed.items() if written in rule}
+    if isinstance(table.get("references"), str):
+        table["references"] = [table["references"]]
+    elsewhere: dict[str, Path] = {name: ("rule", written) for name, written in renamed.items()}
+    if "threat" in document:
+        table["threat"], elsewhere["threat"] = _stripped(document["threat"]), ("threat",)
+    return Document(
+        file=file,
+        places=places,
+        at=("rule",),
+        table=table,
+        hashed={**document["rule"], "threat": document.get("threat", [])},
+        elsewhere=elsewhere,
+        others=tuple((name,) for name in document if name not in keys.ENDPOINT_TABLES),
+        is_endpoint=True,
     )
-)
-TABLES = frozenset(("metadata", "rule", "transform"))
 
 
 # --- reading ---------------------------------------------------------------------------------
@@ -251,6 +163,12 @@ class Reading:
     rule: Rule | None = None
     unknown_keys: tuple[tuple[str, Finding], ...] = ()
     """Findings about unknown keys, by key: a load tells each key once."""
+    lists: tuple[ListReference, ...] = ()
+    """The exception lists the rule refers to; its `filter` does not hold them yet."""
+    has_version: bool = False
+    """True if the file tells the rule's version."""
+    is_rule: bool = True
+    """False for a remark about something else in a file."""
 
 
 def read(
@@ -271,7 +189,30 @@ def read(
     A rule whose maturity is not in `maturity`, or is `deprecated`, is not selected: the reading then
     has no rule and no finding that refuses it.
     """
-    reader = _Reader(document, places, file, types, strict_fields)
+    for name in ("metadata", "rule"):
+        if not isinstance(document.get(name, {}), dict):
+            args = {"key": name, "expected": "a table", "actual": kind_of(document[name])}
+            place = places.of((name,))
+            return Reading("", "", (finding(RuleCode.WRONG_VALUE, args, Source(places.text, file), place),))
+    return read_rule(
+        of_toml(document, file, places),
+        maturity=maturity,
+        types=types,
+        strict_fields=strict_fields,
+        ruleset=ruleset,
+    )
+
+
+def read_rule(
+    document: Document,
+    *,
+    maturity: Collection[str] = ("production",),
+    types: FieldTypes = NO_TYPES,
+    strict_fields: bool = False,
+    ruleset: str = "",
+) -> Reading:
+    """The rule in `document`; see `read`. What has no metadata counts as production."""
+    reader = _Reader(document, types, strict_fields)
     rule = reader.rule(maturity, ruleset)
     return Reading(
         reader.word("rule_id"),
@@ -279,34 +220,40 @@ def read(
         tuple(reader.findings),
         rule,
         tuple(reader.unknown.items()),
+        tuple(reader.lists) if rule is not None else (),
+        has_version="version" in document.table,
     )
 
 
 class _Reader:
     """The reading of one document: what has been found so far."""
 
-    def __init__(
-        self,
-        document: Mapping[str, Any],
-        places: Places,
-        file: str,
-        types: FieldTypes,
-        strict_fields: bool,
-    ) -> None:
-        self.document = document
-        self.types = types
+    def __init__(self, document: Document, types: FieldTypes, strict_fields: bool) -> None:
         self.strict_fields = strict_fields
-        self.places = places
-        self.file = Source(places.text, file)
+        self.document = document
+        self.table = document.table
+        self.types = types
+        self.file = Source(document.places.text, document.file, origin=document.origin)
         self.findings: list[Finding] = []
         self.unknown: dict[str, Finding] = {}
-        self.table = _table_of(document, "rule")
-        self.metadata = _table_of(document, "metadata")
+        self.lists: list[ListReference] = []
+
+    def made(self, code: RuleCode, place: Path, **args: object) -> Finding:
+        """A finding at a path of the file."""
+        return finding(code, args, self.file, self.document.places.of(place))
 
     def found(self, code: RuleCode, path: Path, **args: object) -> None:
-        """Keep a finding at the value of `path`."""
+        """Keep a finding at the value at `path` of the rule."""
         if len(self.findings) < MAX_FINDINGS:
-            self.findings.append(finding(code, args, self.file, self.places.of(path)))
+            self.findings.append(self.made(code, self.place(path), **args))
+
+    def place(self, path: Path) -> Path:
+        """Where the value at `path` of the rule stands in the file."""
+        return self.document.place(path) if path else self.document.at
+
+    def spelled(self, path: Path) -> str:
+        """How the file calls the value at `path` of the rule."""
+        return keys.spelled(self.place(path))
 
     def word(self, key: str) -> str:
         """The text at `key` of the rule, empty if there is none."""
@@ -315,87 +262,92 @@ class _Reader:
 
     def rule(self, maturity: Collection[str], ruleset: str) -> Rule | None:
         """The rule, if it is selected and nothing refuses it."""
-        for name in ("metadata", "rule"):
-            if not isinstance(self.document.get(name, {}), dict):
-                self.found(
-                    RuleCode.WRONG_VALUE,
-                    (name,),
-                    key=name,
-                    expected="a table",
-                    actual=_kind(self.document[name]),
-                )
-                return None
         if not self.selected(maturity):
             return None
-        if "rule" not in self.document:
+        if not self.table and self.document.metadata is not None:
             self.found(RuleCode.MISSING_KEY, (), key="rule")
             return None
-        if not self.is_detection():
+        if not self.document.is_endpoint and not self.is_eql():
             return None
         self.check_keys()
         query = self.query()
-        self.refuse_unsupported(query)
+        filtered = self.filter()
+        self.note_lists()
         if query is None or any(each.reason is not None for each in self.findings):
             return None
-        self.warn_of_the_rest()
-        return self.build(query, ruleset)
+        self.warn_of_the_rest(query)
+        return self.build(query, filtered, ruleset)
 
     def selected(self, maturity: Collection[str]) -> bool:
         """True if the document's maturity is among those asked for, or is nonsense (which is found later)."""
-        value = self.metadata.get("maturity")
-        if value is None and "development" not in maturity and "rule" in self.document:
-            self.found(RuleCode.NO_MATURITY, ("metadata",))
+        metadata = self.document.metadata
+        if metadata is None:
+            return "production" in maturity
+        value = metadata.get("maturity")
+        if value is None and "development" not in maturity and self.table:
+            self.findings.append(self.made(RuleCode.NO_MATURITY, ("metadata",)))
         word = "development" if value is None else value
         return word not in MATURITIES or (word in maturity and word != "deprecated")
 
-    def is_detection(self) -> bool:
-        """True if this is an EQL rule of the detection engine; else the finding says what it is."""
-        if "id" in self.table and "rule_id" not in self.table and "type" not in self.table:
-            self.found(RuleCode.ENDPOINT_RULE, ("rule", "id"))
-            return False
+    def is_eql(self) -> bool:
+        """True if this is an EQL rule; else the finding says what it is."""
         if "type" not in self.table:
-            self.found(RuleCode.MISSING_KEY, ("rule",), key="rule.type")
+            self.found(RuleCode.MISSING_KEY, (), key=self.spelled(("type",)))
             return False
         kind = self.table["type"]
         if isinstance(kind, str) and kind != "eql":
-            self.found(RuleCode.UNSUPPORTED_TYPE, ("rule", "type"), type=kind)
+            self.found(RuleCode.UNSUPPORTED_TYPE, ("type",), type=kind)
             return False
         return True
 
     def check_keys(self) -> None:
         """Hold every key against its check."""
-        for key in REQUIRED:
+        if self.document.is_endpoint:
+            required, optional, ignored = keys.ENDPOINT_REQUIRED, keys.ENDPOINT_USED, keys.ENDPOINT_IGNORED
+            ignored |= {"threat"}
+        else:
+            required, optional, ignored = keys.REQUIRED, {**keys.USED, **keys.CARRIED}, keys.IGNORED
+        if self.document.metadata is None and not self.document.is_endpoint:
+            ignored |= keys.OF_KIBANA
+            required = {key: check for key, check in required.items() if key not in keys.MADE_UP}
+            optional = {**optional, **{key: keys.REQUIRED[key] for key in keys.MADE_UP}}
+        for key in required:
             if key not in self.table:
-                self.found(RuleCode.MISSING_KEY, ("rule",), key=f"rule.{key}")
-        refused = {key: check for key, (check, _) in REFUSED.items()}
-        self.check_table("rule", self.table, {**REQUIRED, **USED, **CARRIED, **refused}, IGNORED)
-        self.check_table("metadata", self.metadata, METADATA, METADATA_IGNORED)
-        for name in self.document:
-            if name not in TABLES:
-                self.note_unknown((name,))
+                self.found(RuleCode.MISSING_KEY, (), key=self.spelled((key,)))
+        self.check_table(self.table, self.place, {**required, **optional}, ignored)
+        if self.document.metadata:
+            self.check_table(
+                self.document.metadata, lambda path: ("metadata", *path), keys.METADATA, keys.METADATA_IGNORED
+            )
+        for path in self.document.others:
+            self.note_unknown(path)
 
     def check_table(
-        self, name: str, table: Mapping[str, Any], checks: Mapping[str, Check], ignored: Collection[str]
+        self,
+        table: Mapping[str, Any],
+        place: Callable[[Path], Path],
+        checks: Mapping[str, Check],
+        ignored: Collection[str],
     ) -> None:
         """Hold the keys of one table against their checks."""
         for key, value in table.items():
             if key in checks:
                 for path, expected in islice(checks[key](value), MAX_FINDINGS):
-                    self.wrong((name, key, *path), value, expected)
+                    self.wrong(place((key, *path)), _at(value, path), expected)
             elif key not in ignored:
-                self.note_unknown((name, key))
+                self.note_unknown(place((key,)))
 
-    def wrong(self, path: Path, value: object, expected: str) -> None:
+    def wrong(self, place: Path, value: object, expected: str, code: RuleCode = RuleCode.WRONG_VALUE) -> None:
         """Keep a finding about a value that is not what it should be."""
-        for part in path[2:]:
-            value = cast("Any", value)[part]
-        self.found(RuleCode.WRONG_VALUE, path, key=_spelled(path), expected=expected, actual=_kind(value))
+        if len(self.findings) < MAX_FINDINGS:
+            args = {"key": keys.spelled(place), "expected": expected, "actual": kind_of(value)}
+            self.findings.append(self.made(code, place, **args))
 
-    def note_unknown(self, path: Path) -> None:
+    def note_unknown(self, place: Path) -> None:
         """Keep an unknown key apart: it is told once a load."""
-        key = _spelled(path)
+        key = keys.spelled(place)
         if len(self.unknown) < MAX_FINDINGS:
-            self.unknown[key] = finding(RuleCode.UNKNOWN_KEY, {"key": key}, self.file, self.places.of(path))
+            self.unknown[key] = self.made(RuleCode.UNKNOWN_KEY, place, key=key)
 
     def query(self) -> ast.Query | None:
         """The parsed query, its findings kept; None if it is not one."""
@@ -403,64 +355,102 @@ class _Reader:
         if not isinstance(text, str) or not text:
             return None
         source = self.query_source(text)
-        unknown_fields: UnknownFields = "refuse" if self.strict_fields else "warn"
-        parsed = analyse(
-            source, types=self.types, stream=True, unknown_fields=unknown_fields if self.types else "pass"
-        )
+        parsed = self.analysed(source)
         for each in parsed.diagnostics:
             if each.code is Code.NO_MAXSPAN:
                 span = spelled_span(self.look_back())
-                place = source.offsets[each.span.start] if source.offsets else 0
+                offsets = source.offsets or [0]
+                place = offsets[min(each.span.start, len(offsets) - 1)]
                 self.findings.append(finding(RuleCode.IMPLICIT_MAXSPAN, {"span": span}, self.file, place))
             else:
                 self.findings.append(of_query(each, source))
         return parsed.query
 
+    def analysed(self, source: Source) -> Parsed:
+        """The query, parsed and checked. The endpoint's dialect knows no types of fields: there `:` compares
+        whatever it is given."""
+        if not self.document.is_endpoint:
+            unknown: UnknownFields = "refuse" if self.strict_fields else "warn"
+            return analyse(
+                source, types=self.types, stream=True, unknown_fields=unknown if self.types else "pass"
+            )
+        parsed = analyse(source, stream=True)
+        left = tuple(each for each in parsed.diagnostics if each.code not in _UNTYPED)
+        if len(left) == len(parsed.diagnostics) or any(each.code.is_error for each in left):
+            return parsed
+        return Parsed(parse(source).query, left)
+
     def query_source(self, text: str) -> Source:
         """The query with the place of each of its characters in the file."""
-        path: Path = ("rule", "query")
-        offsets = self.places.string(path)
-        if offsets is None:
-            return Source(text, self.file.name, self.places.text, [self.places.of(path)])
-        written = self.document["rule"]["query"]
+        places, path = self.document.places, self.place(("query",))
+        offsets = places.string(path)
+        written = _at(self.document.hashed, ("query",))
+        if offsets is None or len(offsets) != len(written) + 1:
+            offsets = [places.of(path)] * (1 + (len(text) > 0))
+            return Source(text, self.file.name, places.text, offsets[:1], self.document.origin)
         start = len(written) - len(written.lstrip())
-        return Source(text, self.file.name, self.places.text, offsets[start : start + len(text) + 1])
+        offsets = offsets[start : start + len(text) + 1]
+        return Source(text, self.file.name, places.text, offsets, self.document.origin)
 
-    def refuse_unsupported(self, query: ast.Query | None) -> None:
-        """Refuse what would change the rule if it were left out."""
-        for key, (check, code) in REFUSED.items():
-            value = self.table.get(key)
-            if not value or any(check(value)) or (key in EVENT_RULES_ONLY and _is_sequence(query)):
+    def filter(self) -> ast.Expr | None:
+        """What the rule's filters and operating systems ask of an event."""
+        filters, systems = self.table.get("filters"), self.table.get("os_list")
+        condition = None
+        if isinstance(filters, list):  # else the check of the keys has said so
+            try:
+                condition = condition_of(filters, self.types)
+            except UnsupportedFilterError as error:
+                path = ("filters", *error.path)
+                self.found(RuleCode.UNSUPPORTED_FILTER, path, key=self.spelled(path), what=error.what)
+        named = [each for each in systems if isinstance(each, str)] if isinstance(systems, list) else []
+        return prefilter.joined(
+            [prefilter.on_systems(named) if self.document.is_endpoint else None, condition]
+        )
+
+    def note_lists(self) -> None:
+        """Keep the rule's references to exception lists, and what to say if there is none."""
+        references = self.table.get("exceptions_list")
+        for position, each in enumerate(references if isinstance(references, list) else []):
+            list_id = each.get("list_id") or each.get("id") if isinstance(each, dict) else None
+            path: Path = ("exceptions_list", position)
+            if not isinstance(list_id, str):
                 continue
-            if key == "exceptions_list" and all(_is_endpoint_list(each) for each in value):
-                code = RuleCode.WITHOUT_EFFECT  # Elastic Defend applies these; EQL rules never do
-            self.found(code, ("rule", key), key=f"rule.{key}")
+            if each.get("type", "detection") not in LIST_TYPES:
+                self.found(RuleCode.ENDPOINT_LIST, path, list_id=list_id)
+                continue
+            unresolved = self.made(RuleCode.LIST_NOT_FOUND, self.place(path), list_id=list_id)
+            self.lists.append(ListReference(list_id, unresolved))
 
-    def warn_of_the_rest(self) -> None:
+    def warn_of_the_rest(self, query: ast.Query) -> None:
         """Say what runs, but perhaps not as its author thinks."""
+        if self.document.is_endpoint:
+            return
         severity, score = self.table["severity"], self.table["risk_score"]
         low, high = BANDS[severity]
         if not low <= score <= high:
             self.found(
-                RuleCode.OUTSIDE_BAND,
-                ("rule", "risk_score"),
-                score=score,
-                severity=severity,
-                low=low,
-                high=high,
+                RuleCode.OUTSIDE_BAND, ("risk_score",), score=score, severity=severity, low=low, high=high
             )
-        if not self.table.get("index"):
-            self.found(RuleCode.NO_INDEX, ("rule",))
+        if "data_view_id" in self.table and not self.table.get("index"):
+            self.found(RuleCode.DATA_VIEW, ("data_view_id",))
+        elif not self.table.get("index"):
+            self.found(RuleCode.NO_INDEX, ())
+        if "alert_suppression" in self.table:
+            self.found(RuleCode.NOT_SUPPRESSED, ("alert_suppression",))
+        if not isinstance(query.body, ast.EventQuery):
+            for key in keys.EVENT_RULES_ONLY:
+                if self.table.get(key):
+                    self.found(RuleCode.NO_EFFECT_ON_SEQUENCE, (key,), key=self.spelled((key,)))
 
     def look_back(self) -> int:
         """The span of `from`, in nanoseconds; the default for one that is not set or not a look-back."""
-        found = _LOOK_BACK.fullmatch(str(self.table.get("from", ""))) or _LOOK_BACK.fullmatch(
+        found = keys.LOOK_BACK.fullmatch(str(self.table.get("from", ""))) or keys.LOOK_BACK.fullmatch(
             DEFAULT_LOOK_BACK
         )
         assert found is not None
         return int(found[1]) * _NANOSECONDS[found[2]]
 
-    def build(self, query: ast.Query, ruleset: str) -> Rule:
+    def build(self, query: ast.Query, filtered: ast.Expr | None, ruleset: str) -> Rule:
         """The rule; every key has passed its check."""
         table = self.table
         return Rule(
@@ -468,29 +458,92 @@ class _Reader:
             name=table["name"],
             query_text=table["query"],
             query=query,
-            severity=cast("Severity", table["severity"]),
-            risk_score=table["risk_score"],
-            uuid=table["rule_id"],
-            description=_on_one_line(table["description"]),
+            severity=cast("Severity", table.get("severity", "medium")),
+            risk_score=table.get("risk_score", 47),
+            uuid=self.uuid(),
+            description=_on_one_line(table.get("description", "")),
             version=table.get("version", 1),
-            author=tuple(table["author"]),
+            author=tuple(table.get("author", ())),
             license=table.get("license", ""),
             tags=tuple(table.get("tags", ())),
             references=tuple(table.get("references", ())),
             false_positives=tuple(_on_one_line(each) for each in table.get("false_positives", ())),
             index=tuple(table.get("index", ())),
-            threat=tuple(table.get("threat", ())),
+            threat=self.threat(),
+            threat_mappings=tuple(table.get("threat_mappings", ())),
             ruleset=ruleset,
+            integrations=self.integrations(),
             building_block_type=table.get("building_block_type", ""),
+            dialect="endpoint" if self.document.is_endpoint else "elastic",
+            filter=filtered,
+            risk_score_field=next((each["field"] for each in table.get("risk_score_mapping", ())), ""),
+            severity_mapping=tuple(_severity_match(each) for each in table.get("severity_mapping", ())),
+            name_field=table.get("rule_name_override", ""),
+            suppression=self.suppression(),
             category_field=table.get("event_category_override", "event.category"),
             timestamp_field=table.get("timestamp_field", "@timestamp"),
             tiebreaker_field=table.get("tiebreaker_field", ""),
             look_back=self.look_back(),
             enabled=table.get("enabled", True),
             path=self.file.name,
-            content_hash=content_hash(self.document["rule"]),
-            extra={key: table[key] for key in CARRIED if key in table},
+            content_hash=content_hash(self.document.hashed),
+            extra={key: table[key] for key in keys.CARRIED if key in table},
         )
+
+    def uuid(self) -> str:
+        """The id of the rule in the Kibana it comes from; its own id if it comes from none."""
+        own = self.table.get("id") if self.document.metadata is None else None
+        return own if isinstance(own, str) and not self.document.is_endpoint else self.table["rule_id"]
+
+    def threat(self) -> tuple[Mapping[str, Any], ...]:
+        """The threats. Those of an endpoint rule are checked here: it runs without them as well."""
+        threats = self.table.get("threat", ())
+        if not self.document.is_endpoint:
+            return tuple(threats)
+        good = []
+        for position, each in enumerate(threats if isinstance(threats, list) else [threats]):
+            wrong = next(keys.THREAT(each), None)
+            if wrong is None:
+                good.append(each)
+            else:
+                path, expected = wrong
+                place = self.place(("threat", position, *path))
+                self.wrong(place, _at(each, path), expected, RuleCode.THREAT_LEFT_OUT)
+        return tuple(good)
+
+    def integrations(self) -> tuple[str, ...]:
+        """The integrations whose data the rule reads, as far as it says so."""
+        named = (self.document.metadata or {}).get("integration", [])
+        packages = self.table.get("related_integrations")
+        for each in packages if isinstance(packages, list) else []:
+            if isinstance(each, dict):
+                named = [*named, each.get("package")] if isinstance(named, list) else [named]
+        found = named if isinstance(named, list) else [named]
+        return tuple(dict.fromkeys(each for each in found if isinstance(each, str) and each))
+
+    def suppression(self) -> Suppression | None:
+        """What `alert_suppression` says; without a duration, alerts of one run of the rule are meant."""
+        said = self.table.get("alert_suppression")
+        if not said:
+            return None
+        return suppression_of(said, self.table.get("interval", DEFAULT_INTERVAL))
+
+
+def suppression_of(said: Mapping[str, Any], interval: str) -> Suppression:
+    """The suppression that a checked `alert_suppression` stands for."""
+    duration = said.get("duration")
+    written = f"{duration['value']}{duration['unit']}" if duration else interval
+    found = keys.INTERVAL.fullmatch(written)
+    assert found is not None
+    return Suppression(
+        group_by=tuple(said["group_by"]),
+        window=int(found[1]) * _NANOSECONDS[found[2]],
+        alone=said.get("missing_fields_strategy") == "doNotSuppress",
+    )
+
+
+def _severity_match(entry: Mapping[str, Any]) -> SeverityMatch:
+    return SeverityMatch(entry["field"], str(entry.get("value", "")), cast("Severity", entry["severity"]))
 
 
 def content_hash(table: Mapping[str, Any]) -> str:
@@ -507,14 +560,17 @@ def spelled_span(nanoseconds: int) -> str:
     return f"{nanoseconds}ns"
 
 
-def _table_of(document: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """A table of the document with its strings stripped; an empty string is a key not set."""
-    table = document.get(name)
-    if not isinstance(table, dict):
-        return {}
-    return {
-        key: value for key, value in ((key, _stripped(value)) for key, value in table.items()) if value != ""
-    }
+def _set(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a table that are set, all strings in it stripped; an empty string is a key not set."""
+    stripped = {key: _stripped(value) for key, value in table.items()}
+    return {key: value for key, value in stripped.items() if value != ""}
+
+
+def _at(value: Any, path: Path) -> Any:
+    """The value at a path that there is."""
+    for part in path:
+        value = value[part]
+    return value
 
 
 def _stripped(value: Any) -> Any:
@@ -534,23 +590,11 @@ def _on_one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _is_sequence(query: ast.Query | None) -> bool:
-    return query is not None and isinstance(query.body, ast.Sequence)
-
-
-def _is_endpoint_list(reference: object) -> bool:
-    return isinstance(reference, dict) and reference.get("type") == "endpoint"
-
-
-def _spelled(path: Path) -> str:
-    """A path as a person writes it: `rule.tags[2]`."""
-    first, *rest = path
-    return str(first) + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in rest)
-
-
-def _kind(value: object) -> str:
+def kind_of(value: object) -> str:
     """What a value is, in words short enough for one line."""
     match value:
+        case None:
+            return "null"
         case bool():
             return str(value).lower()
         case str():

@@ -31,11 +31,13 @@ from detectord.engine.detector import EngineSettings
 from detectord.engine.watermark import EventTimeWatermark
 from detectord.eql import ast
 from detectord.events.fields import FIELD_TYPES
+from detectord.events.index import SourceIndex
 from detectord.kafka import KafkaSettings
 from detectord.metrics import KnownRule, Metrics
 from detectord.rules.load import Loaded, load
 from detectord.runtime.clock import SystemClock
 from detectord.runtime.http import Health, HttpServer
+from detectord.runtime.policy import policy_of
 from detectord.runtime.pool import ProcessPool
 from detectord.runtime.reporter import Reporter
 from detectord.runtime.sharding import Router
@@ -65,7 +67,7 @@ def run(config: Config) -> int:
     """Run until stopped; the exit code.
 
     Raises:
-        ConfigError: the configuration asks for what does not exist yet.
+        ConfigError: the configuration asks for what does not exist yet, or a file it names cannot be used.
     """
     require_supported(config)
     counts = Metrics(per_rule=config.metrics.per_rule)
@@ -74,12 +76,13 @@ def run(config: Config) -> int:
     logging.getLogger("detectord.kafka").setLevel(logging.CRITICAL)
     for sentence in config.not_yet():
         LOG.warning("config.no_effect", reason=sentence)
-    paths = [Path(path) for path in config.rules.paths]
     loaded = load(
-        paths,
+        [Path(path) for path in config.rules.paths],
         maturity=config.rules.maturity,
         types=FIELD_TYPES,
         strict_fields=config.rules.strict_fields,
+        policy=policy_of(config.rules),
+        now=datetime.now(UTC),
     )
     _report_rules(loaded)
     _report_long_spans(loaded, config.state.max_span)
@@ -189,12 +192,17 @@ class Daemon:
 
     def _worker_start(self, worker: int) -> tuple[WorkerStart]:
         config = self._config
-        indices = {topic: s.index for s in config.sources for topic in s.topics if s.index is not None}
+        indices = {
+            topic: SourceIndex(source.index, source.index_force, source.unknown_index == "drop")
+            for source in config.sources
+            for topic in source.topics
+        }
         engine = EngineSettings(
             partitions=config.state.partitions,
             by_arrival=not config.time.allowed_lateness,
             max_future=config.time.max_future,
             max_key_tuples=config.engine.max_key_tuples,
+            max_lineage=config.engine.max_lineage,
             max_span=config.state.max_span,
             max_bytes=config.state.max_bytes // config.workers,
             topic_indices=tuple(indices.items()),
@@ -429,7 +437,13 @@ def _report_rules(loaded: Loaded) -> None:
             error=refusal.message.splitlines()[0],
             next="`detectord check` shows the place and all findings",
         )
-    LOG.info("rules.loaded", count=len(loaded.rules), refused=len(loaded.refused))
+    LOG.info(
+        "rules.loaded",
+        count=len(loaded.rules),
+        refused=len(loaded.refused),
+        warnings=len(loaded.warnings),
+        unselected=loaded.unselected,
+    )
 
 
 def _report_long_spans(loaded: Loaded, max_span: Duration) -> None:

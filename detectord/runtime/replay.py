@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +22,7 @@ from detectord.engine.watermark import FiniteWatermark
 from detectord.events.fields import FIELD_TYPES
 from detectord.events.record import Partition
 from detectord.rules.load import Loaded, load
+from detectord.rules.policy import NO_POLICY, Policy
 from detectord.runtime.clock import SystemClock
 from detectord.runtime.pool import ProcessPool
 from detectord.runtime.seams import Commit
@@ -49,6 +51,7 @@ class ReplayOptions:
     order: Literal["time", "arrival"] = "time"
     output: str | None = None
     maturity: Sequence[str] = ("production",)
+    policy: Policy = NO_POLICY
     instance: str = "replay"
 
 
@@ -111,7 +114,13 @@ def replay(options: ReplayOptions, progress: Progress = silent) -> Summary:
         DeliveryError: the output cannot be written.
         CrashLoopError: workers keep dying.
     """
-    loaded = load(options.rules, maturity=tuple(options.maturity), types=FIELD_TYPES)
+    loaded = load(
+        options.rules,
+        maturity=tuple(options.maturity),
+        types=FIELD_TYPES,
+        policy=options.policy,
+        now=datetime.now(UTC),
+    )
     if not loaded.rules:
         raise NoRulesError(f"none of the rules could be loaded ({len(loaded.refused)} refused)")
     summary = Summary(loaded)

@@ -24,8 +24,8 @@ from sigma.rule import SigmaRule
 from detectord.eql import analyse, ast
 from detectord.eql.source import Source
 from detectord.events.fields import FIELD_TYPES
+from detectord.rules.keys import MATURITIES
 from detectord.rules.load import read_bytes
-from detectord.rules.schema import MATURITIES
 from detectord.sigma import layout, logsources, rule_file
 from detectord.sigma.backend import Backend
 from detectord.sigma.documents import Document

@@ -32,6 +32,8 @@ from detectord.alerts.ids import shell_id
 from detectord.alerts.settings import MIN_MAX_BYTES, AlertSettings
 from detectord.engine.detection import Detection
 from detectord.eql import ast
+from detectord.events.index import SourceIndex
+from detectord.rules.rule import SeverityMatch
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -50,6 +52,17 @@ CASES = {
         {"rule_detail": "full", "key_style": "nested"},
     ),
     "event-as-alert": (hit(), {"event_kind": "alert", "space": "harbour"}),
+    "event-overridden": (
+        hit(
+            of=rule(
+                risk_score_field="event.severity",
+                severity_mapping=(SeverityMatch("user.name", "lp", "critical"),),
+                name_field="labels.dock",
+                extra={"severity_mapping": [{"field": "user.name", "value": "lp", "severity": "critical"}]},
+            )
+        ),
+        {"rule_detail": "full"},
+    ),
     "sequence": (run_of(START, CONNECT), {}),
     "sequence-redacted": (
         run_of(START, CONNECT, late=True),
@@ -240,7 +253,7 @@ def test_where_an_event_came_from():
 
 def test_the_index_is_hinted_by_topic():
     bare = {k: v for k, v in START.items() if k != "data_stream"}
-    hinted = documents(hit(bare), source_index={"lab.events": "logs-hinted-default"})[0]
+    hinted = documents(hit(bare), source_index={"lab.events": SourceIndex("logs-hinted-default")})[0]
     assert hinted["kibana.alert.ancestors"][0]["index"] == "logs-hinted-default"
 
 

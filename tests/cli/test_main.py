@@ -144,7 +144,17 @@ def test_run_with_a_wrong_configuration_is_78(run) -> None:
 
 def test_run_with_too_few_rules_is_65(run, rules: Path) -> None:
     settings = ["--set", f"rules.paths={rules}", "--set", "rules.min_loaded=3"]
-    assert run("run", "--config", CONFIG, *settings).code == ExitCode.RULES
+    no_files = ["--set", "rules.overlay=", "--set", "rules.version_lock="]
+    assert run("run", "--config", CONFIG, *settings, *no_files).code == ExitCode.RULES
+
+
+def test_run_with_a_bad_overlay_is_78(run, rules: Path) -> None:
+    overlay = rules / "overlay.yml"
+    overlay.write_text("a: {severity: urgent}\n")
+    settings = ["--set", f"rules.overlay={overlay}", "--set", "rules.version_lock="]
+    outcome = run("run", "--config", CONFIG, *settings)
+    assert outcome.code == ExitCode.CONFIG
+    assert "overlay.yml:1:15: error[E411]: `a.severity` must be" in outcome.err
 
 
 # --- rules ---
@@ -200,6 +210,43 @@ def test_check_as_json(run, rules: Path) -> None:
     (refused,) = ledger["refused"]
     assert set(refused) == {"file", "rule_id", "name", "reason", "code", "line", "column"}
     assert (refused["reason"], refused["line"]) == ("parse_error", 17)
+
+
+def test_explain_of_an_export(run, tmp_path: Path) -> None:
+    rule = {"type": "eql", "name": "R", "description": "D", "severity": "low", "risk_score": 21}
+    lines = [{**rule, "rule_id": name, "query": f'process where "{name}" : process.name'} for name in "ab"]
+    (tmp_path / "r.ndjson").write_text("\n".join(map(json.dumps, lines)))
+    outcome = run("explain", tmp_path / "r.ndjson")
+    assert outcome.code == ExitCode.RULES  # a pattern's field stands on its left
+    lines = [{**line, "query": f'process where process.name : "{line["rule_id"]}"'} for line in lines]
+    (tmp_path / "r.ndjson").write_text("\n".join(map(json.dumps, lines)))
+    outcome = run("explain", tmp_path / "r.ndjson")
+    assert (outcome.code, outcome.out.count("severity low")) == (0, 2)
+
+
+def test_check_tells_kinds_and_sequences(run, rules: Path) -> None:
+    outcome = run("check", rules, "--verbose")
+    assert outcome.out.splitlines()[-2] == "1 event rule, 1 sequence rule, 1 host-bound"
+    assert "sequence.toml: sequence, maxspan 5m, host-bound: " in outcome.out
+    ledger = json.loads(run("check", rules, "--format", "json").out)
+    assert ledger["kinds"] == {"event": 1, "sequence": 1, "sample": 0}
+    (sequence,) = ledger["sequences"]
+    assert (sequence["maxspan"], sequence["implicit_maxspan"], sequence["routing"]) == ("5m", False, "host")
+
+
+def test_check_with_a_policy(run, rules: Path, tmp_path: Path) -> None:
+    names = [each["rule_id"] for each in json.loads(run("check", rules, "--format", "json").out)["sequences"]]
+    outcome = run("check", rules, "--exclude", f"rule_id={names[0]}")
+    assert outcome.out.splitlines()[-1].startswith("1 loaded, 0 refused")
+    assert outcome.out.splitlines()[-1].endswith("1 not selected")
+    assert run("check", rules, "--exclude", "colour=red").code == ExitCode.USAGE
+    overlay = tmp_path / "overlay.yml"
+    overlay.write_text("zork: {enabled: false}\n")
+    assert "overlay.yml:1:7: warning[W429]" in run("check", rules, "--overlay", overlay).out
+    overlay.write_text("zork: {enabled: 5}\n")
+    outcome = run("check", rules, "--overlay", overlay)
+    assert outcome.code == ExitCode.CONFIG
+    assert "overlay.yml:1:17: error[E411]" in outcome.err
 
 
 def test_explain(run, rules: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import golden
 import pytest
 
+from detectord.batch import match_rule
 from detectord.compiler import STAGES, CompiledRule, Draft, RuleSet, compile_rule
 from detectord.compiler.compiled import KeyField
 from detectord.eql import ast, parse
@@ -260,6 +261,20 @@ def test_what_asks_for_relatives_is_kept_by_host() -> None:
     assert not outer.matcher(event({"event.category": "process"}))
     assert first.joint(event({}), {"child of": lambda inner: inner != 0})
     assert not first.joint(event({}), {"child of": lambda inner: inner == 0})
+
+
+def test_a_sequence_of_an_endpoint_rule_is_of_one_host() -> None:
+    text = (
+        "sequence with maxspan=1m [file where true] by file.path [process where true] by process.executable"
+    )
+    compiled = compile_rule(rule(text, dialect="endpoint"))
+    assert (compiled.hidden_keys, compiled.host_position) == (1, 0)
+    written = {"event.category": "file", "file.path": "/tmp/x", "@timestamp": "2026-03-01T10:00:00Z"}
+    ran = {"event.category": "process", "process.executable": "/tmp/x", "@timestamp": "2026-03-01T10:00:05Z"}
+    on_one = match_rule(compiled, [{**written, "host.id": "a"}, {**ran, "host.id": "a"}])
+    assert [(found.events, found.join_keys) for found in on_one] == [((0, 1), ("/tmp/x",))]
+    assert match_rule(compiled, [{**written, "host.id": "a"}, {**ran, "host.id": "b"}]) == []
+    assert len(match_rule(compiled, [written, ran])) == 1
 
 
 def test_match_hash() -> None:

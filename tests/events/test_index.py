@@ -79,6 +79,8 @@ def test_what_the_source_says(document: dict[str, Any], told: str, force: bool, 
         (["logs-*", "-logs-a*"], "logs-a1", False),
         (["logs-*", "-logs-a*"], "logs-b1", True),
         (["-logs-a*", "logs-*"], "logs-a1", True),
+        (["logs-*", "-eu:logs-a*"], "logs-a1", False),
+        (["eu:logs-*", "eu:-logs-a*"], "logs-a1", False),
         (["logs-*", "-logs-a*", "logs-ab*"], "logs-ab", True),
     ],
 )

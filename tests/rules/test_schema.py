@@ -186,19 +186,28 @@ WRONG = [
     ("creation_date", '"2026-01-15"', "E411", '"2026-01-15"'),
     ("updated_date", "2026-01-15", "E411", "2026-01-15\n"),
     ("maturity", '"prodution"', "E411", '"prodution"'),
-    ("filters", "[{}]", "E422", "[{}]"),
+    ("filters", "[{}]", "E422", "{}]"),
     ("filters", '"x"', "E411", '"x"'),
-    ("exceptions_list", '[{ id = "a", list_id = "b", type = "detection" }]', "E422", '[{ id = "a"'),
-    ("alert_suppression", '{ group_by = ["host.id"] }', "E421", "{ group_by"),
-    ("severity_mapping", '[{ field = "a", severity = "low" }]', "E421", "[{ field"),
-    ("risk_score_mapping", '[{ field = "a" }]', "E421", "[{ field"),
+    ("filters", '[{ query.match_all = {} }, { query.fuzzy.a = "b" }]', "E422", "{ query.fuzzy"),
+    ("filters", '[{ meta.type = "combined" }]', "E422", "{ meta.type"),
+    ("exceptions_list", '[{ list_id = "b", type = "nonsense" }]', "E411", '"nonsense"'),
+    ("exceptions_list", '["b"]', "E411", '"b"]'),
+    ("alert_suppression", "{ group_by = [] }", "E411", "[] }"),
+    ("alert_suppression", '{ group_by = ["a", "b", "c", "d", "e", "f"] }', "E411", '["a", "b"'),
+    ("alert_suppression", '{ group_by = ["a"], duration = { value = 0, unit = "m" } }', "E411", "0, unit"),
+    ("alert_suppression", '{ group_by = ["a"], duration = { value = 1, unit = "w" } }', "E411", '"w"'),
+    ("alert_suppression", '{ group_by = ["a"], missing_fields_strategy = "x" }', "E411", '"x" }'),
+    ("severity_mapping", '[{ field = "a", severity = "Low" }]', "E411", '"Low"'),
+    ("severity_mapping", '[{ field = "a", value = "b" }]', "E411", '{ field = "a", value'),
+    ("severity_mapping", '[{ field = "a", value = 1.5, severity = "low" }]', "E411", "1.5"),
+    ("risk_score_mapping", '[{ field = "a", operator = "is" }]', "E411", '"is"'),
+    ("rule_name_override", '"a b"', "E411", '"a b"'),
     ("query", "'process where'", "E011", "'\n"),
     ("query", "'join by host.id [a where true] [b where true]'", "E305", "join"),
 ]
 REASONS = {
     "E410": "schema_error",
     "E411": "schema_error",
-    "E421": "unsupported_syntax",
     "E422": "unsupported_filter",
 }
 REASONS |= {"E011": "parse_error", "E305": "unsupported_syntax"}
@@ -284,10 +293,18 @@ def test_types_of_fields_reach_the_query_check() -> None:
         (without("index"), ["W403"]),
         (changed("index", "[]"), ["W403"]),
         (changed("query", "'sequence [a where true] [b where true]'"), ["W405"]),
-        (changed("rule_name_override", '"a.b"'), ["W406"]),
-        (changed("exceptions_list", '[{ id = "endpoint_list", type = "endpoint" }]'), ["W406"]),
-        (changed("severity_mapping", '[{ field = "a" }]', changed("query", f"'{SEQUENCE}'")), []),
-        (changed("rule_name_override", '"a"', changed("query", f"'{SEQUENCE}'")), []),
+        (changed("rule_name_override", '"a.b"'), []),
+        (changed("exceptions_list", '[{ id = "endpoint_list", type = "endpoint" }]'), ["W422"]),
+        (changed("alert_suppression", '{ group_by = ["host.id"] }'), ["W423"]),
+        (
+            changed(
+                "severity_mapping",
+                '[{ field = "a", severity = "low" }]',
+                changed("query", f"'{SEQUENCE}'"),
+            ),
+            ["W424"],
+        ),
+        (changed("rule_name_override", '"a"', changed("query", f"'{SEQUENCE}'")), ["W424"]),
         (changed("exceptions_list", "[]", changed("filters", "[]")), []),
         (changed("license", '""', changed("note", '""')), []),
         (changed("actions", "[{ anything = 1 }]"), []),
@@ -338,15 +355,6 @@ def test_no_maturity_is_development_and_says_so() -> None:
 def test_other_types_are_named_and_no_more(kind: str) -> None:
     (found,) = reading_of(changed("type", f'"{kind}"', without("severity"))).findings
     assert (found.code, found.reason) == ("E420", "unsupported_type")
-
-
-def test_endpoint_rules_are_recognised() -> None:
-    text = (
-        "[metadata]\nmaturity = 'production'\n[rule]\nid = 'x'\nos_list = ['linux']\nquery = 'a where true'\n"
-    )
-    assert [(each.code, each.reason) for each in reading_of(text).findings] == [
-        ("E423", "unsupported_syntax")
-    ]
 
 
 def test_unknown_keys_are_kept_apart() -> None:

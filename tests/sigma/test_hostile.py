@@ -13,8 +13,8 @@ pytest.importorskip("sigma.backends.elasticsearch", reason="needs the extra `sig
 pytest.importorskip("tomlkit", reason="needs the extra `sigma` of the package")
 
 from detectord.events.fields import FIELD_TYPES
+from detectord.rules.keys import MATURITIES
 from detectord.rules.load import read_bytes
-from detectord.rules.schema import MATURITIES
 from detectord.sigma.convert import convert
 from detectord.sigma.documents import Document
 from detectord.sigma.ledger import REASONS

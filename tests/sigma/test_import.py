@@ -18,8 +18,8 @@ pytest.importorskip("tomlkit", reason="needs the extra `sigma` of the package")
 
 from detectord import match
 from detectord.events.fields import FIELD_TYPES
+from detectord.rules.keys import MATURITIES
 from detectord.rules.load import read_bytes
-from detectord.rules.schema import MATURITIES
 from detectord.sigma.convert import Converted, convert
 from detectord.sigma.documents import read
 
