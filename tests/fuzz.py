@@ -90,10 +90,12 @@ def main() -> int:
     options = arguments()
     if options.front_end:
         return run_front_end(options)
-    kinds, engines = options.kind or list(KINDS), options.engine or list(ENGINES)
+    kinds = options.kind or list(KINDS)
+    ways = [name for name in ENGINES if name != "match"]
     tally, began = Tally(), time.monotonic()
     for number in range(options.start // BATCH, -(-options.cases // BATCH)):
         kind, count = kinds[number % len(kinds)], min(BATCH, options.cases - number * BATCH)
+        engines = options.engine or ["match", ways[number // len(kinds) % len(ways)]]
         try:
             run_batch(kind, options.seed * 1_000_003 + number, count, engines, tally)
         except Exception as error:

@@ -954,14 +954,13 @@ class _Host:
         own = self._find(entity_id, pid)
         if own is not None and own.parent is not None:
             return own, own.parent
-        entity_id, pid = self._parent_name(event)
-        parent = self._find(entity_id, pid if entity_id is None else None)
+        parent_id, parent_pid = self._parent_name(event)
+        if parent_id is None and parent_pid == pid and not (own and own.ended):
+            return own, None  # the pid is its own
+        parent = self._find(parent_id, parent_pid if parent_id is None else None)
         return own, None if parent is own else parent
 
-    def end(self, event: dict[str, Any]) -> None:
-        process, _ = self.ask(event)
-        if process is None:
-            return
+    def end(self, process: _Process) -> None:
         process.ended = True
         if process.pid is not None:
             del self.by_pid[process.pid]
@@ -1038,12 +1037,12 @@ class _Ancestry:
         return (id(lineage), index) in self._true
 
     def walk(self, data: _Data, name: str, lineages: Sequence[ast.Lineage]) -> None:
-        """Go through the events of a host in order. A start is told, the questions are answered from what
-        is known, the event's own marks are set, and its process ends if it says so."""
+        """Go through the events of a host in order. A start or end is told, the questions are answered from
+        what is known, the event's own marks are set, and its process ends if it says so."""
         host = _Host(name)
         for index in data.ordered(timed=True):
             event = data.events[index]
-            process = host.tell(event) if _is_process_event(event, "start") else None
+            process = host.tell(event) if _starts_or_ends(event) else None
             own, parent = host.ask(event)
             self._true.update((id(each), index) for each in lineages if _is_marked(each, own, parent))
             marks = [id(each) for each in lineages if data.accepts(each.event, index)]
@@ -1051,8 +1050,12 @@ class _Ancestry:
                 process = host.tell(event)
             if process is not None:
                 process.marks.update(marks)
-            if _is_process_event(event, "end"):
-                host.end(event)
+                if _is_process_event(event, "end"):
+                    host.end(process)
+
+
+def _starts_or_ends(event: dict[str, Any]) -> bool:
+    return _is_process_event(event, "start") or _is_process_event(event, "end")
 
 
 def _is_marked(lineage: ast.Lineage, own: _Process | None, parent: _Process | None) -> bool:

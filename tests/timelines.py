@@ -12,7 +12,7 @@ An event is `keys|LETTERS TIME` without the space: the steps it is meant for, an
 the order of their columns, whatever their row; two in one column are a mistake. Several values of a key
 stand with commas, several keys with a slash, `-` is a missing one. In `query`, `[A]` is `[any where step
 == "A"]` and `[*]` any event; without the line it is the letters in order, by `k` if the events have keys.
-`unit: 1ms` says what time 1 is (1s without it).
+`unit: 1ms` says what time 1 is (1s without it); times are exact to the nanosecond.
 
 After `=>` stands one result a line: its events, `_` for a missing step, before them the key and a colon
 if it is to be compared. A name may begin with the number of an example of the language reference (5.10).
@@ -22,6 +22,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +75,7 @@ class _Drawing:
 class _Token:
     keys: tuple[tuple[str, ...], ...]
     letters: str
-    time: float
+    time: Decimal
 
 
 def read(text: str, place: str) -> list[Timeline]:
@@ -125,7 +127,7 @@ def _tokens(drawing: _Drawing) -> list[_Token]:
             if not event:
                 raise drawing.wrong(number, f"expected an event such as `A1` or `k|A1`, found `{word[0]}`")
             keys = tuple(tuple(part.split(",")) for part in (event["keys"] or "").split("/") if part)
-            found.append((word.start(), number, _Token(keys, event["letters"], float(event["time"]))))
+            found.append((word.start(), number, _Token(keys, event["letters"], Decimal(event["time"]))))
     found.sort(key=lambda item: item[0])
     for (column, _, _), (following, number, _) in pairwise(found):
         if column == following:
@@ -152,13 +154,22 @@ def _query(drawing: _Drawing, tokens: list[_Token]) -> str:
 
 def _event(token: _Token, milliseconds: int) -> dict[str, Any]:
     event: dict[str, Any] = {
-        "@timestamp": _START + round(token.time * milliseconds),
+        "@timestamp": _timestamp(token.time * milliseconds),
         "step": list(token.letters),
     }
     for name, values in zip(_KEY_NAMES, token.keys, strict=False):
         if values != ("-",):
             event[name] = list(values)
     return event
+
+
+def _timestamp(milliseconds: Decimal) -> int | str:
+    """Milliseconds since the epoch; with a part of one, ISO 8601 to the nanosecond."""
+    nanoseconds = int(milliseconds * 10**6)
+    if nanoseconds % 10**6 == 0:
+        return _START + nanoseconds // 10**6
+    seconds, rest = divmod(_START * 10**6 + nanoseconds, 10**9)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09}Z"
 
 
 def _result(
@@ -178,7 +189,7 @@ def _place(drawing: _Drawing, tokens: list[_Token], number: int, word: str) -> i
     found = [
         index
         for index, token in enumerate(tokens)
-        if token.time == float(wanted["time"]) and set(wanted["letters"]) <= set(token.letters)
+        if token.time == Decimal(wanted["time"]) and set(wanted["letters"]) <= set(token.letters)
     ]
     if len(found) != 1:
         raise drawing.wrong(number, f"`{word}` names {len(found)} events")
