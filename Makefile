@@ -41,9 +41,9 @@ fuzz: $(READY)  ## hold the engines against the oracle, and mutated rules agains
 	$(BIN)/python tests/fuzz.py --cases $(CASES)
 	$(BIN)/python tests/fuzz.py --front-end --cases $(CASES)
 
-bench: $(READY)  ## how long rules take to load; events a second of the shipped rules, by number of workers
-	$(BIN)/python tests/bench/load.py
-	$(BIN)/python tests/bench/replay.py
+
+bench: $(READY)  ## what everything costs, side by side (QUICK=1: sooner; ONLY=engine,hostile: these sections)
+	PYTHONPATH=tests $(BIN)/python -m bench $(if $(QUICK),--scale quick) $(if $(ONLY),--only $(ONLY))
 
 docs: $(READY)  ## write the generated pages of docs/ again
 	$(BIN)/python docs/generate.py

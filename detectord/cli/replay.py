@@ -16,7 +16,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeElapsedColumn
 from detectord import log
 from detectord.cli.exits import ExitCode, explained
 from detectord.cli.options import cached, ruled
+from detectord.cli.profile import show
 from detectord.rules.policy import Policy
+from detectord.runtime.profiler import EVERY
 from detectord.runtime.replay import NoRulesError, ReplayOptions, Summary, replay
 from detectord.runtime.supervisor import CrashLoopError
 from detectord.sinks import DeliveryError
@@ -73,6 +75,14 @@ class _SeveralValues(click.Command):
     help="Where alerts go, one document a line. Default: standard output.",
 )
 @click.option("--maturity", multiple=True, default=("production",), show_default=True)
+@click.option("--profile", is_flag=True, help="Tell which rules, predicates and fields cost most, and why.")
+@click.option(
+    "--profile-every",
+    type=click.IntRange(1),
+    default=EVERY,
+    show_default=True,
+    help="Of so many events one is looked at for the profile.",
+)
 @ruled
 @cached
 def command(
@@ -82,6 +92,8 @@ def command(
     order: Literal["time", "arrival"],
     output: str | None,
     maturity: tuple[str, ...],
+    profile: bool,
+    profile_every: int,
     policy: Policy,
     cache: Path | None,
 ) -> None:
@@ -95,6 +107,7 @@ def command(
         maturity=maturity,
         policy=policy,
         cache=cache,
+        profile_every=profile_every if profile else 0,
     )
     log.setup(stream=sys.stderr, level="warning")
     with (
@@ -108,6 +121,8 @@ def command(
     ):
         summary = replay(options, told)
     _print(summary)
+    if profile:
+        show(summary.profile, Console(stderr=True))
 
 
 @contextmanager

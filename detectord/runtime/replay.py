@@ -25,6 +25,7 @@ from detectord.rules.load import Loaded, load
 from detectord.rules.policy import NO_POLICY, Policy
 from detectord.runtime.clock import SystemClock
 from detectord.runtime.pool import ProcessPool
+from detectord.runtime.profile import Profile
 from detectord.runtime.seams import Commit
 from detectord.runtime.sharding import Router
 from detectord.runtime.supervisor import Settings, Supervisor
@@ -43,7 +44,8 @@ def silent(read: int, total: int | None) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayOptions:
-    """What to replay, and how. `output` None: standard output. `cache`: a directory, see rules/cache.py."""
+    """What to replay, and how. `output` None: standard output. `cache`: a directory, see rules/cache.py.
+    `profile_every`: of so many events one is looked at for a profile; 0: there is none."""
 
     rules: Sequence[Path]
     inputs: Sequence[str]
@@ -54,6 +56,7 @@ class ReplayOptions:
     policy: Policy = NO_POLICY
     instance: str = "replay"
     cache: Path | None = None
+    profile_every: int = 0
 
 
 @dataclass(slots=True)
@@ -71,6 +74,11 @@ class Summary:
     restarts: int = 0
     seconds: float = 0.0
     on_turn: Callable[[], None] = field(default=lambda: None, repr=False)
+
+    @property
+    def profile(self) -> Profile:
+        """What the rules cost; of nothing, unless the replay was asked for a profile."""
+        return Profile.of(self.loaded.rules, self.tallies)
 
     @property
     def events_per_second(self) -> float:
@@ -132,7 +140,7 @@ def replay(options: ReplayOptions, progress: Progress = silent) -> Summary:
     def start(worker: int) -> tuple[WorkerStart]:
         settings = WorkerSettings(worker, options.workers, engine)
         alerts = AlertSettings(instance=options.instance, version=__version__)
-        return (WorkerStart(loaded.rules, settings, "elastic", alerts),)
+        return (WorkerStart(loaded.rules, settings, "elastic", alerts, options.profile_every),)
 
     clock = SystemClock()
     source = NdjsonSource(options.inputs)

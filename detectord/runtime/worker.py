@@ -41,6 +41,7 @@ from detectord.events.identity import sid as identity
 from detectord.events.record import DeadLetter, Partition, Record
 from detectord.events.trim import trim
 from detectord.rules.rule import Rule
+from detectord.runtime.profiler import Profiler
 from detectord.runtime.protocol import (
     Advance,
     Barrier,
@@ -90,9 +91,15 @@ class Worker:
         settings: WorkerSettings,
         alerts: AlertFormat,
         overflows: Mapping[str, Overflow] | None = None,
+        profiler: Profiler | None = None,
     ) -> None:
-        """`overflows`: by rule_id, what counts the conditions that were given up as too costly."""
+        """`overflows`: by rule_id, what counts the conditions that were given up as too costly. `profiler`:
+        what has wrapped the matchers of `rules`, if anything."""
         self._overflows = overflows or {}
+        self._measured: Tallies = Counter()
+        self._evaluate_one = self._evaluate_record
+        if profiler is not None:
+            self._evaluate_one = profiler.around(self._evaluate_record, self._measured.update)
         self._settings = settings
         self._alerts = alerts
         self._detector = Detector(rules, settings.engine, self._revive)
@@ -126,7 +133,7 @@ class Worker:
             for offset, timestamp, arrival, key, value in zip(*chunk[2:], strict=True):
                 known = timestamp if timestamp is not None and 0 <= timestamp <= _LAST_MS else None
                 record = Record(chunk.topic, chunk.partition, offset, known, key, value, arrival)
-                found = self._evaluate_record(record, batch.now, progress, tallies)
+                found = self._evaluate_one(record, batch.now, progress, tallies)
                 if isinstance(found, DeadLetter):
                     tallies["dead_letter", found.reason] += 1
                     dead.append(found)
@@ -138,6 +145,8 @@ class Worker:
                 for hits in found[1]:
                     spread.setdefault(hits.partition % self._settings.workers, []).append(hits)
         self._count_routes(spread, tallies)
+        tallies.update(self._measured)
+        self._measured.clear()
         for rule_id, overflow in self._overflows.items():
             if overflow.count:
                 tallies["combinations_capped", rule_id] += overflow.count
@@ -265,12 +274,14 @@ class Worker:
 
 
 class WorkerStart(NamedTuple):
-    """What a worker process is started with. Rules come parsed; each worker emits its own matchers."""
+    """What a worker process is started with. Rules come parsed; each worker emits its own matchers.
+    `profile_every`: of so many events one is looked at for a profile; 0: there is none."""
 
     rules: tuple[Rule, ...]
     settings: WorkerSettings
     alert_format: str
     alert_settings: AlertSettings
+    profile_every: int = 0
 
 
 def serve(pipe: Connection, start: WorkerStart) -> None:
@@ -279,8 +290,12 @@ def serve(pipe: Connection, start: WorkerStart) -> None:
         signal.signal(number, signal.SIG_IGN)
     overflows = {rule.rule_id: Overflow() for rule in start.rules}
     compiled = [compile_rule(rule, overflow=overflows[rule.rule_id]) for rule in start.rules]
+    profiler = Profiler(start.profile_every, time.thread_time_ns) if start.profile_every else None
+    if profiler is not None:
+        compiled = [profiler.wrapped(rule, overflows[rule.rule.rule_id]) for rule in compiled]
     rules = RuleSet.of([_capped(rule, start.settings.engine.max_span) for rule in compiled])
-    worker = Worker(rules, start.settings, FORMATS[start.alert_format](start.alert_settings), overflows)
+    alerts = FORMATS[start.alert_format](start.alert_settings)
+    worker = Worker(rules, start.settings, alerts, overflows, profiler)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
             message = pipe.recv()

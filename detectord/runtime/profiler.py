@@ -1,0 +1,176 @@
+"""Measures, in a worker, where the time of rules goes: one event in N, for `detectord replay --profile`.
+
+Theory of operation. Every matcher is wrapped. Of the events looked at, every other one is timed as a whole:
+around each matcher that the engine calls, so that what the engine's index spares a rule costs it nothing. The
+ones between are timed in parts: the operands of a step's condition one after the other, in the order and no
+further than the matcher would go, which tells predicates and fields apart. The reading of a clock is
+measured, too, and taken off. What was found travels with the tallies of the batch.
+
+Rule 1: without a profile there is no profiler: matchers are not wrapped, nothing is asked.
+Rule 2: the answers are the same, whether an event is timed or not.
+
+| tally | counts |
+|---|---|
+| `profile_events`, way | events timed, `whole` or in `parts` |
+| `profile_ns` | nanoseconds of the events timed as a whole: decoding, matching, alerts |
+| `profile`, rule_id, step, part, what | of a step (part "") or one of its operands: `calls`, `ns`, `true` |
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import gc
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import ParamSpec, TypeVar
+
+from detectord.compiler.compiled import CompiledRule, CompiledStep, Matcher
+from detectord.compiler.emit import MAX_COMBINATIONS, Overflow, emit_source, load_matcher
+from detectord.compiler.predicates import And, Constant, Member, Predicate
+from detectord.compiler.stages import STAGES, Draft, emit
+from detectord.engine.dispatch import Tallies
+from detectord.events.event import Event
+from detectord.rules.rule import Rule
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+EVERY = 20
+"""One event in so many is looked at."""
+
+
+class _Way(enum.Enum):
+    NOT = "not"
+    WHOLE = "whole"
+    PARTS = "parts"
+
+
+def operands(rule: Rule) -> list[tuple[Predicate, ...]]:
+    """For each step of a rule, what its matcher tests one after the other: the category, if it names one,
+    then the operands of its condition."""
+    draft = Draft.of(rule)
+    for stage in STAGES[: STAGES.index(emit)]:
+        draft = stage(draft)
+    found: list[tuple[Predicate, ...]] = []
+    for step in draft.steps:
+        category, predicate = step.query.category, step.predicate
+        tests = predicate.operands if isinstance(predicate, And) else (predicate,)
+        if category is not None:
+            is_category = Member(rule.category_field, "text", frozenset([category]))
+            tests = (is_category, *(test for test in tests if test != Constant(True)))
+        found.append(tests)
+    return found
+
+
+class Profiler:
+    """What one worker measures. `clock` gives nanoseconds, best of CPU: another process that is
+    given the core in between is then not put down to a matcher."""
+
+    def __init__(self, every: int, clock: Callable[[], int]) -> None:
+        self._every = every
+        self._clock = clock
+        self._way = _Way.NOT
+        self._events = 0
+        self._found: Tallies = Counter()
+        self._reading = self._time_of_reading()
+
+    def wrapped(self, rule: CompiledRule, overflow: Overflow) -> CompiledRule:
+        """The rule with matchers that are timed. `overflow` is what the rule was compiled with."""
+        parts = _Parts(rule.rule, overflow)
+        steps = tuple(self._wrapped_step(rule, number, step, parts) for number, step in enumerate(rule.steps))
+        return dataclasses.replace(rule, steps=steps)
+
+    def around(self, evaluate: Callable[P, R], take: Callable[[Tallies], None]) -> Callable[P, R]:
+        """`evaluate`, a worker's work on one record, looked at in its turn; what is found goes to `take`."""
+
+        def looked_at(*args: P.args, **kwargs: P.kwargs) -> R:
+            self._events += 1
+            if self._events % self._every:
+                return evaluate(*args, **kwargs)
+            self._way = _Way.PARTS if self._events // self._every % 2 else _Way.WHOLE
+            with _without_collections():
+                began = self._clock()
+                try:
+                    return evaluate(*args, **kwargs)
+                finally:
+                    self._end(self._clock() - began, take)
+
+        return looked_at
+
+    def _end(self, spent: int, take: Callable[[Tallies], None]) -> None:
+        found, self._found = self._found, Counter()
+        found["profile_events", self._way.value] += 1
+        if self._way is _Way.WHOLE:
+            readings = 1 + sum(count for key, count in found.items() if key[-1] == "calls")
+            found["profile_ns",] += max(spent - readings * self._reading, 0)
+        self._way = _Way.NOT
+        take(found)
+
+    def _wrapped_step(
+        self, rule: CompiledRule, number: int, step: CompiledStep, parts: _Parts
+    ) -> CompiledStep:
+        matcher, name = step.matcher, ("profile", rule.rule.rule_id, str(number))
+
+        def timed(event: Event) -> bool:
+            if self._way is _Way.NOT:
+                return matcher(event)
+            if self._way is _Way.WHOLE:
+                return self._timed((*name, ""), matcher, event)
+            return all(
+                self._timed((*name, str(part)), test, event) for part, test in enumerate(parts.of(number))
+            )
+
+        return dataclasses.replace(step, matcher=timed)
+
+    def _timed(self, name: tuple[str, ...], matcher: Matcher, event: Event) -> bool:
+        began = self._clock()
+        answer = matcher(event)
+        spent = self._clock() - began - self._reading
+        self._found[(*name, "calls")] += 1
+        self._found[(*name, "ns")] += max(spent, 0)
+        self._found[(*name, "true")] += answer
+        return answer
+
+    def _time_of_reading(self) -> int:
+        """What two readings of the clock cost with nothing between them."""
+        clock = self._clock
+        return min(-clock() + clock() for _ in range(100))
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """A search for cyclic garbage would be put down to the matcher that it happens in."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+class _Parts:
+    """The operands of a rule's steps as functions of their own, made when first asked for: most steps are not
+    even called."""
+
+    def __init__(self, rule: Rule, overflow: Overflow) -> None:
+        self._rule = rule
+        self._overflow = overflow
+        self._tests: list[tuple[Predicate, ...]] | None = None
+        self._made: dict[int, Sequence[Matcher]] = {}
+
+    def of(self, step: int) -> Sequence[Matcher]:
+        """Those of one step."""
+        made = self._made.get(step)
+        if made is None:
+            if self._tests is None:
+                self._tests = operands(self._rule)
+            made = self._made[step] = [self._function(test) for test in self._tests[step]]
+        return made
+
+    def _function(self, test: Predicate) -> Matcher:
+        name = f"<part of {self._rule.rule_id}>"
+        source = emit_source(test, None, self._rule.category_field)
+        return load_matcher(source, name, combinations=MAX_COMBINATIONS, overflow=self._overflow)
