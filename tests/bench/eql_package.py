@@ -21,7 +21,7 @@ from detectord.events.record import Record
 
 def measure(context: Context) -> None:
     """The line `eql_package`: how many times as long the package takes."""
-    if find_spec("eql") is None:
+    if find_spec("eql.engine") is None:  # tests/eql is a package of that name, too, to Python
         print("eql: left out, the package is not installed (the extra `bench`)", file=sys.stderr)
         return
     scale = context.scale

@@ -35,8 +35,8 @@ class Scale:
 FULL = Scale()
 QUICK = Scale(
     cold=1_000, steady=2_000, piece=500, rules=(10, 100, 1_000), rules_events=100, rules_rounds=3,
-    eql_events=30, eql_rounds=3, hostile_bytes=1_500_000, partials=20_000, replay_events=4_000,
-    replay_rounds=1, supervisor_records=20_000, feed=1_000, loads=1,
+    eql_events=20, eql_rounds=3, hostile_bytes=1_000_000, partials=20_000, replay_events=4_000,
+    replay_rounds=1, supervisor_records=10_000, feed=500, loads=1,
 )  # fmt: skip
 TINY = Scale(
     cold=20, steady=40, piece=20, rules=(2, 5), only_shipped=True, rules_events=10, rules_rounds=1,

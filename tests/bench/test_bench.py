@@ -49,7 +49,7 @@ def test_a_section_runs_and_writes_its_lines(
     section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if section == "eql":
-        pytest.importorskip("eql", reason="the eql package (the extra `bench`) is not installed")
+        pytest.importorskip("eql.engine", reason="the eql package (the extra `bench`) is not installed")
     monkeypatch.delenv("DETECTORD_TEST_KAFKA", raising=False)
     output = tmp_path / "results" / "latest.json"
     main(["--only", section, "--scale", "tiny", "--output", str(output), "--keep"])
