@@ -39,7 +39,7 @@ QUICK = Scale(
     replay_rounds=1, supervisor_records=10_000, feed=500, loads=1,
 )  # fmt: skip
 TINY = Scale(
-    cold=20, steady=40, piece=20, rules=(2, 5), only_shipped=True, rules_events=10, rules_rounds=1,
+    cold=20, steady=40, piece=20, rules=(2, 20), only_shipped=True, rules_events=10, rules_rounds=1,
     eql_events=10, eql_rounds=1, hostile_bytes=10_000, partials=50, replay_events=60, replay_rounds=1,
     supervisor_records=500, feed=50, loads=1,
 )  # fmt: skip

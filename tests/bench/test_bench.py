@@ -31,7 +31,7 @@ NAMES = {
         "cold_start",
         "after_reload",
         "rules_2",
-        "rules_5",
+        "rules_x10_20",
     ],
     "eql": ["eql_package", "eql_package_rules"],
     "hostile": ["hostile", *(f"hostile_{kind}" for kind in workload.HOSTILE)],
