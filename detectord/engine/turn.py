@@ -82,6 +82,7 @@ class _AtKey:
 class Turn:
     """The turn of one hit. `revive` gives the event with a sid; `ended` counts what ends without a match.
     `most`: so many sequences may be completed, by an event with many join keys; `capped` counts the others.
+    `in_order`: turns come in the order of time. `matched` has the steps whose match only the turn could tell.
     """
 
     def __init__(
@@ -93,8 +94,11 @@ class Turn:
         revive: Callable[[str], Event],
         ended: Counter[str],
         most: int | None = None,
+        in_order: bool = True,
     ) -> None:
         self.capped = 0
+        self.matched: list[CompiledStep] = []
+        self._in_order = in_order
         self._left = most
         self._rule = rule
         self._state = state
@@ -106,18 +110,17 @@ class Turn:
 
     def take(self) -> Iterator[Complete]:
         """Do it. The events of a match can be asked for until the next one is taken."""
-        marks: list[tuple[Identity, str]] = []
+        rule, lineage = self._rule, self._state.lineage
+        identity = Identity.of(self._event(self._sid)) if rule.asks_for_relatives else None
+        named = {} if identity is None else relatives(rule, lineage, identity)
+        marks: list[str] = []
         for at_key in self._by_key():
-            named = self._relatives(at_key.key)
             steps = [step for step in at_key.steps if self._holds(step, named)]
             yield from self._offer(at_key, steps, named)
-            if self._rule.asks_for_relatives:
-                identity = self._identity(at_key.key)
-                marks += [
-                    (identity, mark_of(self._rule, step.stage)) for step in steps if step.role is Role.INNER
-                ]
-        for identity, mark in marks:
-            self._state.lineage.mark(identity, mark)
+            marks += [mark_of(rule, step.stage) for step in steps if step.role is Role.INNER]
+        for mark in marks:
+            assert identity is not None, "only what asks for relatives has inner queries"
+            lineage.mark(identity, mark)
 
     def _by_key(self) -> list[_AtKey]:
         found: dict[str, _AtKey] = {}
@@ -155,7 +158,8 @@ class Turn:
         assert isinstance(machine, Machine)
         missing = {step.stage for step in steps if step.role is Role.MISSING}
         if len(machine.shape.runs) in missing:
-            self._ended["ruled_out"] += state.rule_out(match_hash, key, time)
+            ruled_out = state.rule_out(match_hash, key, time, in_order=self._in_order)
+            self._ended["ruled_out"] += ruled_out
         keyed = state.row("p", match_hash, key)
         if keyed is None:
             # A later step never makes a row: keys come from attackers
@@ -164,17 +168,21 @@ class Turn:
             keyed = state.new_row("p", match_hash, key, machine.new_row())
         row = keyed.row
         assert isinstance(row, Row)
-        for stage in missing:
-            if stage < len(machine.shape.runs):
-                machine.missed(row, stage, time)
-        for step in positive:
-            accepts = self._accepts(step, named) if step.reads else None
-            outcome, complete = machine.offer(row, step.stage, time, member, accepts)
-            if outcome is Outcome.COMPLETED and complete is not None:
-                yield from self._judge(key, complete, machine)
-        if any(step.role is Role.UNTIL for step in steps):
-            self._ended["until"] += machine.clear(row)
-        state.settle(keyed)
+        try:
+            for stage in missing:
+                if stage < len(machine.shape.runs):
+                    machine.missed(row, stage, time)
+            for step in positive:
+                accepts = self._accepts(step, named) if step.reads else None
+                outcome, complete = machine.offer(row, step.stage, time, member, accepts)
+                if outcome is Outcome.SPAN_EXCEEDED:
+                    self._ended["expired"] += 1
+                if complete is not None:
+                    yield from self._judge(key, complete, machine)
+            if any(step.role is Role.UNTIL for step in steps):
+                self._ended["until"] += machine.clear(row)
+        finally:  # whatever happens, what the row refers to is counted
+            state.settle(keyed)
 
     def _judge(self, key: JoinKey, complete: Partial[Member], machine: Machine[Member]) -> Iterator[Complete]:
         """What a complete sequence comes to: ruled out, still to be decided, or a match."""
@@ -220,7 +228,12 @@ class Turn:
 
     def _holds(self, step: CompiledStep, named: Named) -> bool:
         """Whether a step holds as far as no partial has a say."""
-        return step.joint is None or bool(step.reads) or step.joint(self._event(self._sid), named)
+        if step.joint is None or step.reads:
+            return True
+        holds = step.joint(self._event(self._sid), named)
+        if holds:
+            self.matched.append(step)
+        return holds
 
     def _accepts(self, step: CompiledStep, named: Named) -> Callable[[Partial[Member]], bool]:
         """Whether the event goes with the partial that it would extend."""
@@ -229,19 +242,12 @@ class Turn:
 
         def accepts(partial: Partial[Member]) -> bool:
             others = {alias: self._event(partial.events[number].sid) for alias, number in step.reads}
-            return joint(self._event(self._sid), {**named, **others})
+            holds = joint(self._event(self._sid), {**named, **others})
+            if holds:
+                self.matched.append(step)
+            return holds
 
         return accepts
-
-    def _relatives(self, key: JoinKey) -> Named:
-        if not self._rule.asks_for_relatives:
-            return {}
-        return relatives(self._rule, self._state.lineage, self._identity(key))
-
-    def _identity(self, key: JoinKey) -> Identity:
-        """The process of the event on the host that the key begins with."""
-        host = key[0]
-        return Identity.of(self._event(self._sid), host if isinstance(host, str) else "")
 
     def _event(self, sid: str) -> Event:
         event = self._events.get(sid)
