@@ -17,8 +17,7 @@ from typing import Any, NamedTuple
 
 from detectord.compiler import compile_rule
 from detectord.compiler.compiled import CompiledRule, JoinKey, KeyValue
-from detectord.compiler.keys import join_keys, key_values
-from detectord.compiler.stages import HOST
+from detectord.compiler.keys import join_keys
 from detectord.engine.hits import EventHits, RuleHit, StepKeys, Tie, canonical_key, tie
 from detectord.engine.lineage import Identity
 from detectord.engine.samples import choices
@@ -125,7 +124,7 @@ def match(
 def match_rule(rule: CompiledRule, events: Sequence[Mapping[str, Any]]) -> list[Match]:
     """Evaluate a compiled rule over a finite list of events, index gate included; instants are read
     as the daemon reads them."""
-    gate = IndexGate(rule.rule.index)
+    gate = IndexGate(() if rule.rule.ignore_index else rule.rule.index)
     return _evaluate(
         rule,
         events,
@@ -211,30 +210,28 @@ def _sequences(rule: CompiledRule, ordered: Sequence[tuple[int, Event]]) -> list
     ended: Counter[str] = Counter()
     found: list[tuple[int, Complete]] = []
     for number, (time, event) in enumerate(ordered):
-        processes = _processes(rule, event)
-        for identity in processes:
+        found += _decided(state, time)
+        identity = Identity.of(event) if rule.asks_for_relatives else None
+        if identity is not None and identity.tells:
             state.lineage.tell(identity)
         hit = RuleHit(rule.match_hash, _satisfied(rule, event), time, (number, (0, "", 0), "", 0))
         state.hold(EventHits(0, str(number), "", 0, number, None, number, b"", (hit,)), hit)
         for sid, due in state.due(None):
             turn = Turn(rule, state, sid, due, lambda own: ordered[int(own)][1], ended)
             found += [(number, complete) for complete in turn.take()]
-        for identity in processes:
-            if identity.ends:
-                state.lineage.end(identity)
-    for undecided in state.decided(_NEVER):
-        found.append((undecided.order[0], Complete(undecided.key, undecided.partial.events)))
+        if identity is not None and identity.tells and identity.ends:
+            state.lineage.end(identity)
+    found += _decided(state, _NEVER)
     found.sort(key=lambda each: (each[0], key_order(each[1].key)))
     return [_match(rule, complete, ordered) for _, complete in found]
 
 
-def _processes(rule: CompiledRule, event: Event) -> list[Identity]:
-    """What an event tells of its process."""
-    if not rule.asks_for_relatives:
-        return []
-    hosts = key_values(HOST, event)
-    told = (Identity.of(event, host if isinstance(host, str) else "") for host in hosts)
-    return [identity for identity in told if identity.tells]
+def _decided(state: StatePartition, before: int) -> list[tuple[int, Complete]]:
+    """The sequences that no event at or after `before` can rule out, each with its last event's number."""
+    return [
+        (undecided.order[0], Complete(undecided.key, undecided.partial.events))
+        for undecided in state.decided(before)
+    ]
 
 
 def _satisfied(rule: CompiledRule, event: Event) -> tuple[StepKeys, ...]:

@@ -374,7 +374,7 @@ class Metrics:
         self._gauges[RULES_LOADED].labels(rule.type, state).inc()
         if self.per_rule:
             self.set(RULE_INFO, 1, rule.rule_id, rule.name, rule.severity, rule.type, str(rule.version))
-        sequence = rule.type != "event"
+        sequence = rule.type != "event" or "inner" in rule.steps  # it has state
         for step in rule.steps:
             self.count(RULE_MATCHES, 0, rule.rule_id, step)
         self.count(ALERTS, 0, rule.rule_id, rule.severity)

@@ -42,6 +42,7 @@ Results = list[tuple[tuple[int | None, ...], tuple[Any, ...]]]
 _FOREVER = 100 * 365 * 86_400 * 10**9
 _NO_TIEBREAKER = "a field of no event"
 _PARTITIONS = 4
+_BYTES = b"the bytes of an event"
 _LOSSES = ("late", "dropped", "key_tuples_capped", "future", "rule_error", "lineage_forgotten")
 """Tallies that would explain a result that is not there."""
 
@@ -125,7 +126,7 @@ class _Feed:
         self.events = [
             Event(
                 document,
-                Record("stream", 0, index, None, None, b"", index),
+                Record("stream", 0, index, None, None, _BYTES, index),
                 None if place.ns == float("inf") else int(place.ns),
             )
             for index, (document, place) in enumerate(zip(events, places, strict=True))
@@ -140,6 +141,7 @@ class _Feed:
 
     def _revive(self, record: Record, sid: str) -> Event:
         del sid
+        assert record.value == _BYTES, "what is revived was held with its bytes"
         return self.events[record.offset]
 
     # --- feeding ------------------------------------------------------------------------------

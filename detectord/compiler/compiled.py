@@ -39,6 +39,8 @@ class KeyField:
     optional: bool = False
     type: str | None = None
     """The Elasticsearch type of the field, None if it is not known: values are compared as it has them."""
+    single: bool = False
+    """A field with several values is as one without: it names nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +49,10 @@ class CompiledStep:
     `matcher` tests as well; it stands apart so that steps can be grouped by it.
 
     `stage` counts the positive steps; a missing step has the number of the stage that it stands before, an
-    inner query its own number. `place` is the step's number once `runs` are written out, missing steps
-    counted. `joint`, if any, is to be asked as well, when the event's turn has come; `matcher` then says only
-    whether it may say yes. `reads`: the aliases it names, each with the number of that event in a partial.
+    inner query its own number. `number` is the step's as written, `place` that once `runs` are written out,
+    missing steps counted. `joint`, if any, is to be asked as well, when the event's turn has come; `matcher`
+    then says only whether it may say yes. `reads`: the aliases it names, each with the number of that event
+    in a partial.
     """
 
     category: str | None
@@ -60,6 +63,7 @@ class CompiledStep:
     role: Role = Role.POSITIVE
     stage: int = 0
     runs: int = 1
+    number: int = 0
     place: int = 0
     joint: JointMatcher | None = None
     reads: tuple[tuple[str, int], ...] = ()

@@ -87,16 +87,20 @@ def load_matcher(source: str, name: str, *, combinations: int, overflow: Callabl
         **_NAMES,
         "MAX_COMBINATIONS": combinations,
         "overflow": overflow,
-        "any_element": _array_search(combinations, overflow),
+        "any_element": _array_search(_SEARCH_FACTOR * combinations, overflow),
     }
     exec(compile(source, name, "exec"), namespace)  # noqa: S102  # our own text, see above
     matcher: Matcher = namespace["matcher"]
     return matcher
 
 
+class _SpentError(Exception):
+    """The searches through the arrays of one event have done as much work as they may."""
+
+
 def _array_search(limit: int, overflow: Callable[[], bool]) -> Callable[..., bool]:
-    """The search through an array's elements. Searches within a search multiply, so all of them together may
-    try `limit` elements of one event."""
+    """The search through an array's elements. Searches within a search multiply, and so do the values that
+    each element is compared with; so all searches of a leaf together may look at `limit` values."""
 
     def any_element(
         test: Callable[..., bool],
@@ -106,12 +110,22 @@ def _array_search(limit: int, overflow: Callable[[], bool]) -> Callable[..., boo
         path: str,
         variable: str,
     ) -> bool:
-        inside = dict(named)
-        budget = inside.setdefault(_BUDGET, [limit])
-        for element in array.elements(path):
-            budget[0] -= 1
-            if budget[0] < 0:
-                return overflow()
+        if _BUDGET in named:
+            return searched(test, event, dict(named), array, path, variable)
+        try:
+            return searched(test, event, {**named, _BUDGET: [limit]}, array, path, variable)
+        except _SpentError:
+            return overflow()
+
+    def searched(
+        test: Callable[..., bool],
+        event: Event,
+        inside: dict[str, Any],
+        array: Event,
+        path: str,
+        variable: str,
+    ) -> bool:
+        for element in spent(inside, array.elements(path)):
             inside[variable] = element
             if test(event, inside):
                 return True
@@ -120,7 +134,18 @@ def _array_search(limit: int, overflow: Callable[[], bool]) -> Callable[..., boo
     return any_element
 
 
-_BUDGET = "elements left"
+def spent(named: Mapping[str, Any], values: tuple[Any, ...], count: int | None = None) -> tuple[Any, ...]:
+    """The values, taken off what a search may still look at."""
+    budget = named[_BUDGET]
+    budget[0] -= 1 + len(values) if count is None else count
+    if budget[0] < 0:
+        raise _SpentError
+    return values
+
+
+_BUDGET = "values left"
+_SEARCH_FACTOR = 20
+"""So many times the combinations of a leaf are the values that its array searches may look at."""
 
 _NAMES: Mapping[str, object] = {
     **OPERATIONS,
@@ -130,6 +155,7 @@ _NAMES: Mapping[str, object] = {
     "compile_regex": compile_regex,
     "compile_wildcards": compile_wildcards,
     "product": product,
+    "spent": spent,
 }
 
 
@@ -141,6 +167,8 @@ class _Emitter:
     """Name by the expression it stands for."""
     functions: list[str] = field(default_factory=list)
     named: int = 0
+    searching: int = 0
+    """How many array searches what is written now stands in."""
 
     def module(self, predicate: Predicate) -> str:
         matcher = self._function("matcher", predicate)
@@ -214,7 +242,9 @@ class _Emitter:
 
     def _search(self, search: AnyElement) -> str:
         name = self._new_name("element")
+        self.searching += 1
         self.functions.append(self._function(name, search.condition))
+        self.searching -= 1
         array = _source_of_scope(search.scope)
         return f"any_element({name}, event, named, {array}, {search.path!r}, {search.variable!r})"
 
@@ -224,12 +254,12 @@ class _Emitter:
             case Member():
                 return self._member(leaf, source, negated=negated)
             case Exists(path=path, view=view):
-                return f"{source}.{view}({path!r}) {'==' if negated else '!='} ()"
+                return f"{self._values(source, view, path)} {'==' if negated else '!='} ()"
         test = self._any_value(leaf, source)
         return f"not {test}" if negated else test
 
     def _member(self, member: Member, source: str, *, negated: bool) -> str:
-        values = f"{source}.{member.view}({member.path!r})"
+        values = self._values(source, member.view, member.path)
         if len(member.values) == 1:
             (value,) = member.values
             return f"{source_of(value)} {'not in' if negated else 'in'} {values}"
@@ -239,16 +269,21 @@ class _Emitter:
     def _any_value(self, leaf: Range | InBlocks | Wildcards | Regex, source: str) -> str:
         match leaf:
             case Range(path=path, view=view, op=op, bound=bound):
-                return f"any(value {op} {source_of(bound)} for value in {source}.{view}({path!r}))"
+                return f"any(value {op} {source_of(bound)} for value in {self._values(source, view, path)})"
             case InBlocks(path=path, blocks=blocks):
                 test = self._prepare("blocks", f"Blocks({source_of(blocks)}).contains")
-                return f"any(map({test}, {source}.addresses({path!r})))"
+                return f"any(map({test}, {self._values(source, 'addresses', path)}))"
             case Wildcards(path=path, view=view, patterns=patterns):
                 test = self._prepare("wildcards", f"compile_wildcards({source_of(patterns)})")
-                return f"any(map({test}, {source}.{view}({path!r})))"
+                return f"any(map({test}, {self._values(source, view, path)}))"
             case Regex(path=path, patterns=patterns, insensitive=insensitive):
                 test = self._prepare("regex", f"compile_regex({source_of(patterns)}, {insensitive})")
-                return f"any(map({test}, {source}.text({path!r})))"
+                return f"any(map({test}, {self._values(source, 'text', path)}))"
+
+    def _values(self, source: str, view: str, path: str) -> str:
+        """The values of a field; in an array search they are counted."""
+        values = f"{source}.{view}({path!r})"
+        return f"spent(named, {values})" if self.searching else values
 
     # --- combinations --------------------------------------------------------------------------
 
@@ -261,7 +296,8 @@ class _Emitter:
         for number, instruction in enumerate(leaf.program.instructions):
             if isinstance(instruction, Load):
                 source = _source_of_scope(instruction.scope)
-                lines.append(f"all{number} = {source}.{instruction.view}({instruction.path!r}) or NULL")
+                values = self._values(source, instruction.view, instruction.path)
+                lines.append(f"all{number} = {values} or NULL")
                 loads.append(str(number))
             else:
                 steps.append(f"v{number} = {self._application(instruction)}")
@@ -270,6 +306,8 @@ class _Emitter:
         else:
             count = " * ".join(f"len(all{load})" for load in loads)
             lines += [f"if {count} > MAX_COMBINATIONS:", f"{_INDENT}return overflow()"]
+            if self.searching:
+                lines.append(f"spent(named, (), {count})")
             names = ", ".join(f"v{load}" for load in loads)
             lines.append(f"for {names} in product({', '.join(f'all{load}' for load in loads)}):")
         wanted = f"if {_operand(leaf.program.result)} is {leaf.wanted}:"

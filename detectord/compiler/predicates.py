@@ -175,6 +175,14 @@ def possible(predicate: Predicate) -> Predicate:
     return TRUE if needs_company(predicate) else predicate
 
 
+def in_company(predicate: Predicate) -> Predicate:
+    """What is left to ask of an event that satisfies `possible(predicate)`. An event may have been trimmed
+    until it is asked, so whatever can be is asked before."""
+    if not isinstance(predicate, And):
+        return predicate
+    return And(tuple(operand for operand in predicate.operands if needs_company(operand)))
+
+
 def aliases(predicate: Predicate) -> set[str]:
     """The aliases a predicate reads."""
     match predicate:

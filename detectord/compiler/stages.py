@@ -23,7 +23,15 @@ from detectord.compiler.emit import MAX_COMBINATIONS, Overflow, emit_source, loa
 from detectord.compiler.fingerprint import fingerprint
 from detectord.compiler.lower import lower_condition
 from detectord.compiler.order import order_predicate
-from detectord.compiler.predicates import TRUE, Predicate, aliases, needs_company, possible, render
+from detectord.compiler.predicates import (
+    TRUE,
+    Predicate,
+    aliases,
+    in_company,
+    needs_company,
+    possible,
+    render,
+)
 from detectord.compiler.simplify import simplify_predicate
 from detectord.eql import ast
 from detectord.events.fields import FIELD_TYPES
@@ -47,6 +55,7 @@ class StepDraft:
     role: Role = Role.POSITIVE
     stage: int = 0
     runs: int = 1
+    number: int = 0
     place: int = 0
     alias: str = ""
     predicate: Predicate = TRUE
@@ -153,8 +162,6 @@ def _by_host(draft: Draft) -> Draft:
     """A process has relatives on its own host only, so whatever asks for them is kept by host. So is a
     sequence of an endpoint rule: on the endpoint it saw one host, and joins files by path, processes by
     pid."""
-    if _host_position(tuple(step for step in draft.steps if step.role is not Role.INNER)) == 0:
-        return draft.map(lambda step: replace(step, keys=step.keys or (HOST,)))
     return draft.map(lambda step: replace(step, keys=(HOST, *step.keys)))
 
 
@@ -169,7 +176,8 @@ def separate(draft: Draft) -> Draft:
     def separated(step: StepDraft) -> StepDraft:
         if not needs_company(step.predicate):
             return step
-        return replace(step, predicate=simplify_predicate(possible(step.predicate)), joint=step.predicate)
+        at_once = simplify_predicate(possible(step.predicate))
+        return replace(step, predicate=at_once, joint=in_company(step.predicate))
 
     return draft.map(separated)
 
@@ -254,13 +262,14 @@ def _steps(
         raise ValueError("a join is not supported")  # noqa: TRY004  # see compile_rule
     drafts: list[StepDraft] = []
     stage = place = 0
-    for step in body.steps:
+    for number, step in enumerate(body.steps):
         draft = StepDraft(
             _filtered(step.event, required),
             tuple(_key(key, types) for key in (*body.keys, *step.keys)),
             Role.MISSING if step.missing else Role.POSITIVE,
             stage,
             step.runs,
+            number,
             place,
             step.alias,
         )
@@ -293,7 +302,7 @@ def _kind(body: object) -> Literal["event", "sequence", "sample"]:
     return "sample" if isinstance(body, ast.Sample) else "sequence"
 
 
-HOST = KeyField("host.id", optional=True, type="keyword")
+HOST = KeyField("host.id", optional=True, type="keyword", single=True)
 """The key before all others of a rule that is kept by host."""
 
 
@@ -330,6 +339,7 @@ def _frozen(step: StepDraft, events: Mapping[str, int]) -> CompiledStep:
         step.role,
         step.stage,
         step.runs,
+        step.number,
         step.place,
         step.joint_matcher,
         reads,

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from detectord.compiler.compiled import CompiledRule, RuleSet
 from detectord.engine.detection import Detection
-from detectord.engine.dispatch import Dispatcher, Tallies
+from detectord.engine.dispatch import Dispatcher, Tallies, step_label
 from detectord.engine.hits import (
     PROCESS_ENDS,
     PROCESS_TOLD,
@@ -114,7 +114,7 @@ class Detector:
             Ranked((arrival, AT_ONCE, rule.rule.rule_id, ""), Detection(rule, (event,)))
             for rule in found.rules
         ]
-        if not found.hits and not found.processes:
+        if not found.hits and found.process is None:
             return detections, []
         settings = self._settings
         hits = hits_of(
@@ -142,6 +142,8 @@ class Detector:
                 if self._is_late(hit):
                     for rule in self._rules.get(hit.match_hash, ()):
                         self.tallies["rule_late", rule.rule.rule_id] += 1
+                    if hit.match_hash in _PROCESS_HITS:
+                        self.tallies["lineage_forgotten",] += 1
                     self.tallies["late", event.topic, "dropped"] += 1
                     continue
                 state.hold(event, hit)
@@ -162,12 +164,12 @@ class Detector:
         if by_arrival or self._watermark is not None:
             limit = None if by_arrival or self._watermark == END_OF_TIME else self._watermark
             for sid, hit in state.due(limit):
+                if not by_arrival:
+                    self._decide(state, hit.time, done)
                 self._go_on(state, sid, hit, done)
         if self._watermark is not None:
             state.set_watermark(self._watermark)
-            for undecided in state.decided(self._watermark):
-                complete = Complete(undecided.key, undecided.partial.events)
-                done.extend(self._detections(state, undecided.match_hash, undecided.order, complete))
+            self._decide(state, self._watermark, done)
             before = self._watermark - (self._settings.grace if by_arrival else 0)
             for match_hash, count in state.expire(before):
                 self._tally_removed(match_hash, "expired", count)
@@ -175,6 +177,12 @@ class Detector:
         if state.lineage.forgotten:
             self.tallies["lineage_forgotten",] += state.lineage.forgotten
             state.lineage.forgotten = 0
+
+    def _decide(self, state: StatePartition, before: int, done: list[Ranked]) -> None:
+        """No event before `before` is to come: sequences that were waiting for one to rule them out stand."""
+        for undecided in state.decided(before):
+            complete = Complete(undecided.key, undecided.partial.events)
+            done.extend(self._detections(state, undecided.match_hash, undecided.order, complete))
 
     def _go_on(self, state: StatePartition, sid: str, hit: RuleHit, done: list[Ranked]) -> None:
         """A hit's turn has come."""
@@ -188,17 +196,25 @@ class Detector:
             return
         rule = alike[0]
         ended: Counter[str] = Counter()
-        turn = Turn(rule, state, sid, hit, lambda sid: self._revive(state.record_of(sid), sid), ended)
-        completed = 0
+        turn = Turn(
+            rule,
+            state,
+            sid,
+            hit,
+            lambda sid: self._revive(state.record_of(sid), sid),
+            ended,
+            MAX_COMPLETED,
+            in_order=not self._settings.by_arrival,
+        )
         try:
             for complete in turn.take():
-                completed += 1
-                if completed <= MAX_COMPLETED:
-                    done.extend(self._detections(state, hit.match_hash, hit.order, complete))
-                else:
-                    self.tallies["key_tuples_capped", rule.rule.rule_id] += 1
+                done.extend(self._detections(state, hit.match_hash, hit.order, complete))
         except Exception as error:  # a bug of ours, never a reason to lose the other rules
             self.tallies["rule_error", rule.rule.rule_id, type(error).__name__] += 1
+        for step in turn.matched:
+            self.tallies["rule_match", rule.rule.rule_id, step_label(rule, step)] += 1
+        if turn.capped:
+            self.tallies["key_tuples_capped", rule.rule.rule_id] += turn.capped
         for reason, count in ended.items():
             self._tally_removed(hit.match_hash, reason, count)
 
@@ -209,7 +225,8 @@ class Detector:
         alike = self._rules.get(match_hash, ())
         key, members = complete
         events = tuple(self._revive(state.record_of(m.sid), m.sid) for m in members)
-        self._tally_removed(match_hash, "completed")
+        if alike and alike[0].is_sequence:
+            self._tally_removed(match_hash, "completed")
         for rule in alike:
             fields = [field.path for field in rule.steps[0].keys]
             shown = slice(rule.hidden_keys, None)
@@ -247,7 +264,7 @@ class Detector:
                     return
                 continue
             match_hash, lost = evicted
-            if match_hash:
+            if match_hash and match_hash not in _PROCESS_HITS:
                 self._tally_removed(match_hash, "capacity", lost)
             else:
                 self.tallies["lineage_forgotten",] += lost

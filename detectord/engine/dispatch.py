@@ -11,22 +11,19 @@ under the rule and the event goes on.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from detectord.compiler.compiled import CompiledRule, JoinKey, Matcher, Role, RuleSet
-from detectord.compiler.keys import join_keys, key_values
-from detectord.compiler.stages import HOST
+from detectord.compiler.compiled import CompiledRule, CompiledStep, JoinKey, Matcher, Role, RuleSet
+from detectord.compiler.keys import join_keys
+from detectord.engine.bounds import bounded
 from detectord.engine.lineage import Identity
 from detectord.events.event import Event
 from detectord.events.index import NOTHING_SAID, UNKNOWN_INDEX, IndexGate, SourceIndex, virtual_index
 
 MAX_PLANS = 1_000
-MAX_KEY_LENGTH = 512
-"""Characters of a join key's value, or of a sid, that go into state as they are."""
 
 Tallies = Counter[tuple[str, ...]]
 """Plain counts by (name, label values …); the supervisor adds them to the metrics."""
@@ -45,8 +42,8 @@ class Found:
 
     rules: list[CompiledRule] = field(default_factory=list)
     hits: list[StepHit] = field(default_factory=list)
-    processes: list[Identity] = field(default_factory=list)
-    """For each host.id of an event that starts or ends a process, what it says of it."""
+    process: Identity | None = None
+    """What an event that starts or ends a process says of it, if a rule may ask."""
 
 
 class _Entry(NamedTuple):
@@ -102,9 +99,8 @@ class Dispatcher:
             if hit is not None:
                 found.hits.append(hit)
         if self._with_lineage:
-            hosts = key_values(HOST, event)
-            told = (Identity.of(event, host if isinstance(host, str) else "") for host in hosts)
-            found.processes = [identity for identity in told if identity.tells]
+            identity = Identity.of(event)
+            found.process = identity if identity.tells else None
         return found
 
     def _try(
@@ -129,12 +125,13 @@ class Dispatcher:
         rule = entries[0].rule
         steps: list[tuple[int, tuple[JoinKey, ...]]] = []
         for entry in sorted(entries, key=lambda e: -e.step):
-            tallies["rule_match", rule.rule.rule_id, step_label(rule, entry.step)] += 1
+            if rule.steps[entry.step].joint is None:  # else its turn tells
+                tallies["rule_match", rule.rule.rule_id, step_label(rule, rule.steps[entry.step])] += 1
             keys, capped = join_keys(rule.steps[entry.step], event, limit=self._max_key_tuples)
             if capped:
                 tallies["key_tuples_capped", rule.rule.rule_id] += 1
             if keys:
-                steps.append((entry.step, tuple(map(_bounded, keys))))
+                steps.append((entry.step, tuple(map(bounded, keys))))
         return StepHit(rule, tuple(steps)) if steps else None
 
     def _plan(self, index: str) -> _Plan:
@@ -160,28 +157,11 @@ class Dispatcher:
         return _Plan([(path, by_category, anything) for path, (by_category, anything) in fields.items()])
 
 
-def step_label(rule: CompiledRule, step: int) -> str:
-    """A step as metrics name it: its number as written, or `until`, or `inner`."""
-    role = rule.steps[step].role
-    if rule.kind == "event" and role is Role.POSITIVE:
-        return "event"
-    return str(step) if role in (Role.POSITIVE, Role.MISSING) else role.value
-
-
-def _bounded(key: JoinKey) -> JoinKey:
-    """The key with every long text shortened to its beginning and a digest: keys meet as before, and
-    state has a bound that an attacker cannot choose."""
-    if all(not isinstance(part, str) or len(part) <= MAX_KEY_LENGTH for part in key):
-        return key
-    return tuple(shortened(part) if isinstance(part, str) else part for part in key)
-
-
-def shortened(text: str) -> str:
-    """`text`, if it is long: its beginning and a digest of it, MAX_KEY_LENGTH characters at most."""
-    if len(text) <= MAX_KEY_LENGTH:
-        return text
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    return f"{text[: MAX_KEY_LENGTH - 80]}…sha256:{digest}"
+def step_label(rule: CompiledRule, step: CompiledStep) -> str:
+    """A step as metrics name it: its number as written, or `until`, `inner`, `event`."""
+    if step.role in (Role.UNTIL, Role.INNER):
+        return str(step.role.value)
+    return "event" if rule.kind == "event" else str(step.number)
 
 
 def _distinct(rules: Iterable[CompiledRule]) -> Iterator[CompiledRule]:

@@ -20,8 +20,10 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from detectord.compiler.compiled import CompiledRule, JoinKey, KeyValue, Role
-from detectord.engine.dispatch import Found, Tallies, shortened
+from detectord.compiler.compiled import CompiledRule, CompiledStep, JoinKey, KeyValue, Role
+from detectord.engine.bounds import shortened
+from detectord.engine.dispatch import Found, Tallies
+from detectord.engine.lineage import Identity
 from detectord.engine.watermark import END_OF_TIME
 from detectord.events.event import Event
 from detectord.events.identity import sid, sid_order
@@ -99,15 +101,21 @@ def state_partition(rule: CompiledRule, key: JoinKey, partitions: int) -> int:
     """The partition that keeps the partials of `key`: by host for a host-bound rule, so that they lie
     where the host's events go anyway; by rule and key for any other."""
     if rule.asks_for_relatives:
-        return partition_hash(key_text(key[0])) % partitions
+        return host_partition(key[0], partitions)
     if rule.host_position is not None:
         return partition_hash(key_text(key[rule.host_position])) % partitions
     return partition_hash(rule.match_hash, canonical_key(key)) % partitions
 
 
+def host_partition(host: KeyValue, partitions: int) -> int:
+    """The partition that keeps what is kept by host; None or "": a host without a name."""
+    return partition_hash(key_text(host or None)) % partitions
+
+
 def hit_time(rule: CompiledRule, event: Event) -> int | None:
-    """The event's time as `rule` sees it; None: it takes no part."""
-    if rule.timestamp_field == "@timestamp":
+    """The event's time as `rule` sees it; None: it takes no part. What asks for relatives sees the time by
+    which processes start and end, whatever fields the rule names."""
+    if rule.timestamp_field == "@timestamp" or rule.asks_for_relatives:
         time = event.time
     else:
         time = next(iter(event.instants(rule.timestamp_field)), None)
@@ -116,7 +124,7 @@ def hit_time(rule: CompiledRule, event: Event) -> int | None:
 
 def tie(rule: CompiledRule, event: Event) -> Tie:
     """What decides between equal times: numbers before texts, missing last."""
-    if rule.tiebreaker_field:
+    if rule.tiebreaker_field and not rule.asks_for_relatives:
         values = event.values(rule.tiebreaker_field)
         if not values:
             return (2, "", 0)
@@ -175,10 +183,13 @@ def hits_of(
         for partition, own_steps in _spread(rule, steps, partitions).items():
             hit = RuleHit(rule.match_hash, tuple(own_steps), time, order)
             by_partition.setdefault(partition, []).append(hit)
-            if any(rule.steps[own.step].role in (Role.POSITIVE, Role.INNER) for own in own_steps):
+            if any(_needs_event(rule.steps[own.step], rule) for own in own_steps):
                 wanted.add(partition)
-    for partition, hit in _process_hits(event, found, partitions, max_future, by_arrival):
-        by_partition.setdefault(partition, []).append(hit)
+    time = _time(event.time, record, max_future, Counter())
+    if found.process is not None and time is not None:
+        order = (record.arrival if by_arrival else time, _agent_tie(event), text, number)
+        own = by_partition.setdefault(host_partition(found.process.host, partitions), [])
+        own.extend(_process_hits(found.process, time, order))
     return [
         EventHits(
             partition,
@@ -195,21 +206,12 @@ def hits_of(
     ]
 
 
-def _process_hits(
-    event: Event, found: Found, partitions: int, max_future: int, by_arrival: bool
-) -> Iterator[tuple[int, RuleHit]]:
-    """What an event tells of its process, for the partitions of its hosts."""
-    time = _time(event.time, event.record, max_future, Counter()) if found.processes else None
-    if time is None:
-        return
-    text, number = sid_order(event)
-    order: Order = (event.record.arrival if by_arrival else time, _agent_tie(event), shortened(text), number)
-    for identity in found.processes:
-        partition = partition_hash(identity.host or key_text(None)) % partitions
-        steps = (StepKeys(0, False, (identity.key,)),)
-        yield partition, RuleHit(PROCESS_TOLD, steps, time, order)
-        if identity.ends:
-            yield partition, RuleHit(PROCESS_ENDS, steps, time, order)
+def _process_hits(identity: Identity, time: int, order: Order) -> Iterator[RuleHit]:
+    """What an event tells of its process."""
+    steps = (StepKeys(0, False, (identity.key,)),)
+    yield RuleHit(PROCESS_TOLD, steps, time, order)
+    if identity.ends:
+        yield RuleHit(PROCESS_ENDS, steps, time, order)
 
 
 def _time(time: int | None, record: Record, max_future: int, tallies: Tallies) -> int | None:
@@ -218,6 +220,11 @@ def _time(time: int | None, record: Record, max_future: int, tallies: Tallies) -
         return time
     tallies["future", record.topic] += 1
     return record.timestamp * 1_000_000
+
+
+def _needs_event(step: CompiledStep, rule: CompiledRule) -> bool:
+    """Whether somebody will ask for the event of a hit of the step: a partial, or who asks for relatives."""
+    return rule.asks_for_relatives or step.role is Role.POSITIVE
 
 
 def _spread(

@@ -21,6 +21,9 @@ from typing import NamedTuple
 import msgspec
 
 from detectord.compiler.compiled import KeyValue
+from detectord.compiler.keys import key_values
+from detectord.compiler.stages import HOST
+from detectord.engine.bounds import shortened
 from detectord.events.event import Event
 
 MAX_GENERATIONS = 100
@@ -30,13 +33,14 @@ RELATIONS = ("event of", "child of", "descendant of")
 
 
 class Identity(NamedTuple):
-    """What an event says of its process. `host` is "" if the event does not tell; then there are no pids."""
+    """What an event says of its process. `host` is "" if the event does not tell; then there are no pids.
+    Names are shortened if they are long, pids are numbers."""
 
     host: str
     entity: str | None
-    pid: float | None
+    pid: int | float | None
     parent_entity: str | None
-    parent_pid: float | None
+    parent_pid: int | float | None
     starts: bool
     ends: bool
     exec: bool
@@ -52,8 +56,10 @@ class Identity(NamedTuple):
         return cls(*key)  # type: ignore[arg-type]  # its own fields
 
     @classmethod
-    def of(cls, event: Event, host: str) -> Identity:
-        """What `event`, of this host, says."""
+    def of(cls, event: Event) -> Identity:
+        """What `event` says."""
+        (named,) = key_values(HOST, event)
+        host = shortened(named) if isinstance(named, str) else ""
         is_process = "process" in event.text("event.category")
         types = event.text("event.type")
         return cls(
@@ -81,11 +87,11 @@ class Identity(NamedTuple):
 def _only_text(event: Event, path: str) -> str | None:
     """The one text of a field; None if there is none, an empty one, or different ones."""
     texts = set(event.text(path))
-    return texts.pop() or None if len(texts) == 1 else None
+    return shortened(texts.pop()) or None if len(texts) == 1 else None
 
 
-def _only_number(event: Event, path: str) -> float | None:
-    numbers = set(map(float, event.numbers(path)))
+def _only_number(event: Event, path: str) -> int | float | None:
+    numbers = {value for value in event.numbers(path) if abs(value) < 2**53}  # as large as a pid never is
     return numbers.pop() if len(numbers) == 1 else None
 
 
@@ -97,7 +103,7 @@ class Process(msgspec.Struct, array_like=True):
     number: int
     touched: int
     entity: str | None = None
-    pid: float | None = None
+    pid: int | float | None = None
     parent: int | None = None
     ended: bool = False
     marks: list[str] = []
@@ -113,18 +119,18 @@ class _Host:
     processes: OrderedDict[int, Process] = field(default_factory=OrderedDict)
     """By number, the one that was longest without news first."""
     by_entity: dict[str, int] = field(default_factory=dict)
-    by_pid: dict[float, int] = field(default_factory=dict)
+    by_pid: dict[int | float, int] = field(default_factory=dict)
     last_number: int = 0
     clock: int = 0
 
 
 class Lineage:
-    """The tables of the hosts of one state partition. `changed` is told the name of every process that
-    changes, and 1 if it is new, -1 if it is forgotten, else 0. `forgotten` counts."""
+    """The tables of the hosts of one state partition. `changed` is told the name of every process that is
+    new, changes or is forgotten. `forgotten` counts."""
 
-    def __init__(self, limit: int, changed: Callable[[str, int], None]) -> None:
+    def __init__(self, limit: int, changed: Callable[[str], None]) -> None:
         self.forgotten = 0
-        self._limit = limit
+        self._limit = max(2, limit)  # a process and its parent
         self._changed = changed
         self._hosts: dict[str, _Host] = {}
 
@@ -142,11 +148,13 @@ class Lineage:
         if identity.entity is not None and process.entity is None:
             process.entity = identity.entity
             host.by_entity[identity.entity] = process.number
+            self._changed(process.name)
         if identity.pid is not None and not process.ended:
             self._give_pid(host, process, identity.pid)
+        self._touch(host, process)  # before its parent may need room
         if process.parent is None:
             process.parent = self._parent_told(host, process, identity)
-        self._touch(host, process)
+            self._changed(process.name)
         return process
 
     def end(self, identity: Identity) -> None:
@@ -159,10 +167,16 @@ class Lineage:
             self._touch(host, process)
 
     def mark(self, identity: Identity, mark: str) -> None:
-        """The event matched the inner query `mark`."""
-        process = self.tell(identity)
+        """The event matched the inner query `mark`. A start or end has been told before."""
+        host = self._hosts.get(identity.host)
+        process = None
+        if identity.tells and host is not None:
+            process = self._find(host, identity.entity, identity.pid, begins=False)
+        if process is None:
+            process = self.tell(identity)
         if process is not None and mark not in process.marks:
             process.marks = [*process.marks, mark]
+            self._changed(process.name)
 
     # --- what rules ask ------------------------------------------------------------------------
 
@@ -201,9 +215,10 @@ class Lineage:
             host.by_entity[process.entity] = process.number
         if process.pid is not None:
             host.by_pid[process.pid] = process.number
-        host.last_number = max(host.last_number, process.number)
+        # A number that somebody still names is not given again, whether its process is remembered or not
+        host.last_number = max(host.last_number, process.number, process.parent or 0)
         host.clock = max(host.clock, process.touched)
-        self._changed(process.name, 1)
+        self._changed(process.name)
 
     def restored(self) -> None:
         """Everything was taken in: put it in order."""
@@ -222,7 +237,7 @@ class Lineage:
 
     # --- one host ------------------------------------------------------------------------------
 
-    def _find(self, host: _Host, entity: str | None, pid: float | None, begins: bool) -> Process | None:
+    def _find(self, host: _Host, entity: str | None, pid: int | float | None, begins: bool) -> Process | None:
         """The process that is meant; `begins`: by an event with which a process begins."""
         if entity is not None and entity in host.by_entity:
             return host.processes[host.by_entity[entity]]
@@ -252,6 +267,7 @@ class Lineage:
             if entity is not None:
                 parent.entity = entity
                 host.by_entity[entity] = parent.number
+                self._changed(parent.name)
             elif pid is not None:
                 self._give_pid(host, parent, pid)
         return None if parent is process else parent.number
@@ -262,7 +278,7 @@ class Lineage:
             self.forgotten += 1
         host.last_number += 1
         process = host.processes[host.last_number] = Process(name, host.last_number, 0)
-        self._changed(process.name, 1)
+        self._changed(process.name)
         self._touch(host, process)
         return process
 
@@ -271,7 +287,7 @@ class Lineage:
         process.touched = host.clock
         if process.number in host.processes:
             host.processes.move_to_end(process.number)
-        self._changed(process.name, 0)
+        self._changed(process.name)
 
     def _give_pid(self, host: _Host, process: Process, pid: float) -> None:
         if process.pid == pid:
@@ -286,11 +302,11 @@ class Lineage:
         if process.pid is not None:
             del host.by_pid[process.pid]
             process.pid = None
-            self._changed(process.name, 0)
+            self._changed(process.name)
 
     def _forget(self, host: _Host, process: Process) -> None:
         self._take_pid(host, process)
         if process.entity is not None:
             del host.by_entity[process.entity]
         del host.processes[process.number]
-        self._changed(process.name, -1)
+        self._changed(process.name)

@@ -78,17 +78,21 @@ class SampleMachine(Generic[E]):
             self.keep(each)
         for each in row.events():
             self.drop(each)
+        newest = max(time for hits in row.steps for time, _ in hits)
         row.steps = self.new_row().steps
-        row.quiet_until = time + self.window
+        row.quiet_until = newest + self.window
         return found
 
     def expire(self, row: SampleRow[E], before: int) -> int:
         """Drop the hits that go with no event at or after `before`; how many."""
         gone = 0
-        for hits in row.steps:
-            while hits and before - hits[0][0] > self.window:
-                self.drop(hits.pop(0)[1])
-                gone += 1
+        for step, hits in enumerate(row.steps):
+            kept = [hit for hit in hits if abs(before - hit[0]) <= self.window]
+            if len(kept) < len(hits):
+                for _, event in (hit for hit in hits if hit not in kept):
+                    self.drop(event)
+                gone += len(hits) - len(kept)
+                row.steps[step] = kept
         if row.quiet_until is not None and row.quiet_until < before:
             row.quiet_until = None
         return gone

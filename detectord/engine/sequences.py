@@ -13,7 +13,7 @@ two steps of one sequence.
 
 **Runs.** A stage with `runs=N` stands for N equal steps. Every event it accepts moves every partial inside it
 one step on, so it is kept as a ring: the last N events, once, and for each partial inside when it entered. An
-event costs the same whether N is 2 or 60.
+event moves nothing then, whether N is 2 or 60.
 
 **Missing steps.** A `![…]` stands in a gap: before the first stage, between two, behind the last. Positive
 steps are matched as if it were not there; then the complete sequence is judged (eql.md 5.6):
@@ -114,14 +114,6 @@ class Row(Generic[E]):
         return inside + sum(len(partial.events) for partial in self.partials())
 
 
-class Gap(enum.Enum):
-    """Where a missing step stands."""
-
-    LEADING = "leading"
-    BETWEEN = "between"
-    TRAILING = "trailing"
-
-
 @dataclass(frozen=True, slots=True)
 class Shape:
     """A sequence without its conditions. `runs`: for each stage, how often it repeats. `maxspan`:
@@ -133,9 +125,13 @@ class Shape:
     trailing: bool = False
 
     def exceeded(self, partial: Partial[E], time: int) -> bool:
-        """True if an event at `time` is too late for the partial. The span is inclusive, and measured from
-        the first event."""
-        return self.maxspan is not None and time - partial.first > self.maxspan
+        """True if an event at `time` is too far from the first of the partial. The span is inclusive. By
+        order of arrival an event may also be too early."""
+        return self.maxspan is not None and abs(time - partial.first) > self.maxspan
+
+    def expired(self, partial: Partial[E], before: int) -> bool:
+        """True if no event at or after `before` can complete the partial."""
+        return self.maxspan is not None and before - partial.first > self.maxspan
 
     def deadline(self, partial: Partial[E]) -> int | None:
         """For a complete sequence: the last moment at which a trailing missing step makes it fail; None: it
@@ -218,11 +214,11 @@ class Machine(Generic[E]):
         """Drop what no event at or after `before` can complete, or be ruled out by; how many partials."""
         gone = 0
         for stage, partial in enumerate(row.slots):
-            if partial is not None and self.shape.exceeded(partial, before):
+            if partial is not None and self.shape.expired(partial, before):
                 self._put(row, stage, None)
                 gone += 1
         for stage, ring in list(row.rings.items()):
-            gone += self._expire_entries(ring, before)
+            gone += self._drop_entries(ring, lambda partial: self.shape.expired(partial, before))
             self._tidy(row, stage)
         span = self.shape.maxspan
         if row.before is not None and span is not None and row.before[0] + span < before:
@@ -270,7 +266,7 @@ class Machine(Generic[E]):
                 return None
             ring = row.rings[stage] = Ring()
         runs = self.shape.runs[stage]
-        self._expire_entries(ring, time)
+        self._drop_entries(ring, lambda partial: self.shape.exceeded(partial, time))
         ring.seen += 1
         ring.events.append((time, event))
         self.keep(event)
@@ -286,14 +282,15 @@ class Machine(Generic[E]):
         self._tidy(row, stage)
         return passed
 
-    def _expire_entries(self, ring: Ring[E], time: int) -> int:
-        """Drop the partials whose span has passed. They came in the order of their first events."""
-        gone = 0
-        while ring.entries and self.shape.exceeded(ring.entries[0][1], time):
-            for event in ring.entries.pop(0)[1].events:
+    def _drop_entries(self, ring: Ring[E], ends: Callable[[Partial[E]], bool]) -> int:
+        """Drop the partials inside that end; how many."""
+        gone = [partial for _, partial in ring.entries if ends(partial)]
+        if gone:
+            ring.entries = [entry for entry in ring.entries if not ends(entry[1])]
+        for partial in gone:
+            for event in partial.events:
                 self.drop(event)
-            gone += 1
-        return gone
+        return len(gone)
 
     def _tidy(self, row: Row[E], stage: int) -> None:
         """Forget the events of a ring that no partial inside needs any more."""

@@ -195,6 +195,7 @@ class StatePartition:
         self._undecided_of: dict[str, dict[str, None]] = {}  # their names by that of their row, in order
         self._decisions: list[tuple[int, str]] = []
         self._number = 0
+        self._process_costs: dict[str, int] = {}
         self._deadlines: list[tuple[int, str]] = []
         self._held: dict[str, tuple[str, RuleHit]] = {}
         self._queue: list[tuple[Order, str]] = []
@@ -223,10 +224,11 @@ class StatePartition:
     def hold(self, event: EventHits, hit: RuleHit) -> None:
         """Keep a hit until its time is behind the watermark."""
         name = f"{hit.match_hash}:{event.sid}"
+        assert name not in self._held, "the hits of an event for a partition have different names"
         self._held[name] = (event.sid, hit)
         heapq.heappush(self._queue, (hit.order, name))
         self._refer(event.sid, event.record)
-        self.size += _cost(name)
+        self.size += _hit_cost(name, hit)
         self._dirty.add("h" + name)
 
     def due(self, watermark: int | None) -> Iterator[tuple[str, RuleHit]]:
@@ -241,7 +243,7 @@ class StatePartition:
 
     def _pop_held(self) -> tuple[str, RuleHit]:
         name = heapq.heappop(self._queue)[1]
-        self.size -= _cost(name)
+        self.size -= _hit_cost(name, self._held[name][1])
         self._dirty.add("h" + name)
         return self._held.pop(name)
 
@@ -296,12 +298,16 @@ class StatePartition:
         self._number += 1
         self._add_undecided(f"u{row[1:]}:{self._number}", undecided)
 
-    def rule_out(self, match_hash: str, key: JoinKey, time: int) -> int:
-        """An event of a trailing missing step at `time`: drop the undecided sequences it rules out."""
+    def rule_out(self, match_hash: str, key: JoinKey, time: int, *, in_order: bool) -> int:
+        """An event of a trailing missing step at `time`: drop the undecided sequences it rules out; how many.
+        `in_order`: hits come in the order of time, so the sequences of a key end in that order, too."""
         gone = 0
         for name in list(self._undecided_of.get(_row_name("p", match_hash, key), ())):
             undecided = self._undecided[name]
-            if is_earlier(undecided.partial.last, time) and time <= undecided.deadline:
+            if not is_earlier(undecided.partial.last, time):
+                if in_order:
+                    break
+            elif time <= undecided.deadline:
                 self._end_undecided(name)
                 self._release_all(undecided.partial.events)
                 gone += 1
@@ -370,7 +376,7 @@ class StatePartition:
 
     def partials(self) -> Counter[str]:
         """How many partials and undecided sequences wait, by match hash."""
-        return +(self._partials + Counter(each.match_hash for each in self._undecided.values()))
+        return +self._partials
 
     def held(self) -> int:
         """How many hits wait for the watermark."""
@@ -417,7 +423,8 @@ class StatePartition:
             for member in keyed.row.events():
                 self.keep(member)
             if self.machine(keyed.match_hash) is None:
-                heapq.heappush(self._deadlines, (-(2**63), keyed.name))  # looked at, and dropped, at once
+                keyed.timed = -(2**63)  # looked at, and dropped, at once
+                heapq.heappush(self._deadlines, (keyed.timed, keyed.name))
             else:
                 self.settle(keyed)
         self.lineage.restored()
@@ -438,7 +445,7 @@ class StatePartition:
         elif kind == "h":
             self._held[name] = _decode_hit(value)
             heapq.heappush(self._queue, (self._held[name][1].order, name))
-            self.size += _cost(name)
+            self.size += _hit_cost(name, self._held[name][1])
         elif kind == "p":
             stored = _decode_row(value)
             self._rows[kind + name] = KeyedRow(kind + name, stored.match_hash, stored.key, stored.row())
@@ -537,7 +544,7 @@ class StatePartition:
 
     def _drop_row(self, keyed: KeyedRow) -> int:
         """Give a row up, with all that waits in it; how much that was."""
-        lost = keyed.row.waiting()
+        lost = max(1, keyed.row.waiting())  # what is only remembered counts, too: answers depend on it
         for member in keyed.row.events():
             self.drop(member)
         self._remove(keyed)
@@ -545,6 +552,7 @@ class StatePartition:
 
     def _add_undecided(self, name: str, undecided: Undecided) -> None:
         self._undecided[name] = undecided
+        self._partials[undecided.match_hash] += 1
         row = _row_name("p", undecided.match_hash, undecided.key)
         self._undecided_of.setdefault(row, {})[name] = None
         heapq.heappush(self._decisions, (undecided.deadline, name))
@@ -557,6 +565,7 @@ class StatePartition:
     def _end_undecided(self, name: str) -> Undecided:
         """Take an undecided sequence out; its events stay kept."""
         undecided = self._undecided.pop(name)
+        self._partials[undecided.match_hash] -= 1
         row = _row_name("p", undecided.match_hash, undecided.key)
         names = self._undecided_of[row]
         del names[name]
@@ -566,14 +575,28 @@ class StatePartition:
         self._dirty.add(name)
         return undecided
 
-    def _process_changed(self, name: str, added: int) -> None:
+    def _process_changed(self, name: str) -> None:
         self._dirty.add("l" + name)
-        self.size += added * (PARTIAL_BYTES + len(name))
+        process = self.lineage.process(name)
+        cost = 0
+        if process is not None:
+            texts = [process.entity or "", *process.marks]
+            cost = PARTIAL_BYTES + 3 * len(name) + sum(map(len, texts))
+        self.size += cost - self._process_costs.pop(name, 0)
+        if cost:
+            self._process_costs[name] = cost
 
 
 def _cost(name: str) -> int:
     """What a row or a held hit takes, roughly: its name stands in it, in an index and in a change."""
     return PARTIAL_BYTES + 3 * len(name)
+
+
+def _hit_cost(name: str, hit: RuleHit) -> int:
+    """The same of a held hit, its keys counted: an event may have many, and its bytes may not be here."""
+    keys = (key for step in hit.steps for key in step.keys)
+    texts = sum(len(part) if isinstance(part, str) else 8 for key in keys for part in key)
+    return _cost(name) + texts + 64 * sum(len(step.keys) for step in hit.steps)
 
 
 def _row_name(kind: str, match_hash: str, key: JoinKey) -> str:

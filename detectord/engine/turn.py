@@ -20,7 +20,7 @@ from detectord.engine.hits import RuleHit, canonical_key
 from detectord.engine.lineage import RELATIONS, Identity, Lineage
 from detectord.engine.samples import SampleMachine, SampleRow
 from detectord.engine.sequences import Machine, Outcome, Partial, Row, Shape
-from detectord.engine.state import KeyedRow, Member, StatePartition, Undecided
+from detectord.engine.state import Member, StatePartition, Undecided
 from detectord.events.event import Event
 
 Named = dict[str, Any]
@@ -80,7 +80,10 @@ class _AtKey:
 
 
 class Turn:
-    """The turn of one hit. `revive` gives the event with a sid; `ended` counts what ends without a match."""
+    """The turn of one hit. `revive` gives the event with a sid; `ended` counts what ends without a match.
+    `most`: so many sequences may be completed, by an event with many join keys; `capped` counts the others.
+    `in_order`: turns come in the order of time. `matched` has the steps whose match only the turn could tell.
+    """
 
     def __init__(
         self,
@@ -90,7 +93,13 @@ class Turn:
         hit: RuleHit,
         revive: Callable[[str], Event],
         ended: Counter[str],
+        most: int | None = None,
+        in_order: bool = True,
     ) -> None:
+        self.capped = 0
+        self.matched: list[CompiledStep] = []
+        self._in_order = in_order
+        self._left = most
         self._rule = rule
         self._state = state
         self._sid = sid
@@ -101,18 +110,17 @@ class Turn:
 
     def take(self) -> Iterator[Complete]:
         """Do it. The events of a match can be asked for until the next one is taken."""
-        marks: list[tuple[Identity, str]] = []
+        rule, lineage = self._rule, self._state.lineage
+        identity = Identity.of(self._event(self._sid)) if rule.asks_for_relatives else None
+        named = {} if identity is None else relatives(rule, lineage, identity)
+        marks: list[str] = []
         for at_key in self._by_key():
-            named = self._relatives(at_key.key)
             steps = [step for step in at_key.steps if self._holds(step, named)]
             yield from self._offer(at_key, steps, named)
-            if self._rule.asks_for_relatives:
-                identity = self._identity(at_key.key)
-                marks += [
-                    (identity, mark_of(self._rule, step.stage)) for step in steps if step.role is Role.INNER
-                ]
-        for identity, mark in marks:
-            self._state.lineage.mark(identity, mark)
+            marks += [mark_of(rule, step.stage) for step in steps if step.role is Role.INNER]
+        for mark in marks:
+            assert identity is not None, "only what asks for relatives has inner queries"
+            lineage.mark(identity, mark)
 
     def _by_key(self) -> list[_AtKey]:
         found: dict[str, _AtKey] = {}
@@ -150,7 +158,8 @@ class Turn:
         assert isinstance(machine, Machine)
         missing = {step.stage for step in steps if step.role is Role.MISSING}
         if len(machine.shape.runs) in missing:
-            self._ended["ruled_out"] += state.rule_out(match_hash, key, time)
+            ruled_out = state.rule_out(match_hash, key, time, in_order=self._in_order)
+            self._ended["ruled_out"] += ruled_out
         keyed = state.row("p", match_hash, key)
         if keyed is None:
             # A later step never makes a row: keys come from attackers
@@ -159,23 +168,27 @@ class Turn:
             keyed = state.new_row("p", match_hash, key, machine.new_row())
         row = keyed.row
         assert isinstance(row, Row)
-        for stage in missing:
-            if stage < len(machine.shape.runs):
-                machine.missed(row, stage, time)
-        for step in positive:
-            accepts = self._accepts(step, named) if step.reads else None
-            outcome, complete = machine.offer(row, step.stage, time, member, accepts)
-            if outcome is Outcome.COMPLETED and complete is not None:
-                yield from self._judge(key, complete, machine)
-        if any(step.role is Role.UNTIL for step in steps):
-            self._ended["until"] += machine.clear(row)
-        self._settle(keyed)
+        try:
+            for stage in missing:
+                if stage < len(machine.shape.runs):
+                    machine.missed(row, stage, time)
+            for step in positive:
+                accepts = self._accepts(step, named) if step.reads else None
+                outcome, complete = machine.offer(row, step.stage, time, member, accepts)
+                if outcome is Outcome.SPAN_EXCEEDED:
+                    self._ended["expired"] += 1
+                if complete is not None:
+                    yield from self._judge(key, complete, machine)
+            if any(step.role is Role.UNTIL for step in steps):
+                self._ended["until"] += machine.clear(row)
+        finally:  # whatever happens, what the row refers to is counted
+            state.settle(keyed)
 
     def _judge(self, key: JoinKey, complete: Partial[Member], machine: Machine[Member]) -> Iterator[Complete]:
         """What a complete sequence comes to: ruled out, still to be decided, or a match."""
         if machine.shape.is_disturbed(complete):
             self._ended["ruled_out"] += 1
-        else:
+        elif self._has_one_left():
             deadline = machine.shape.deadline(complete)
             if deadline is not None:
                 match_hash, order = self._rule.match_hash, self._hit.order
@@ -194,20 +207,33 @@ class Turn:
         keyed = state.row("s", match_hash, key) or state.new_row("s", match_hash, key, machine.new_row())
         assert isinstance(keyed.row, SampleRow)
         found = machine.offer(keyed.row, steps, self._hit.time, member)
-        self._settle(keyed)
+        state.settle(keyed)
         if found is not None:
-            yield Complete(key, found)
+            if self._has_one_left():
+                yield Complete(key, found)
             for each in found:
                 state.drop(each)
 
-    def _settle(self, keyed: KeyedRow) -> None:
-        self._state.settle(keyed)
+    def _has_one_left(self) -> bool:
+        """True if the event may complete one more."""
+        if self._left is None:
+            return True
+        if self._left == 0:
+            self.capped += 1
+            return False
+        self._left -= 1
+        return True
 
     # --- company --------------------------------------------------------------------------------
 
     def _holds(self, step: CompiledStep, named: Named) -> bool:
         """Whether a step holds as far as no partial has a say."""
-        return step.joint is None or bool(step.reads) or step.joint(self._event(self._sid), named)
+        if step.joint is None or step.reads:
+            return True
+        holds = step.joint(self._event(self._sid), named)
+        if holds:
+            self.matched.append(step)
+        return holds
 
     def _accepts(self, step: CompiledStep, named: Named) -> Callable[[Partial[Member]], bool]:
         """Whether the event goes with the partial that it would extend."""
@@ -216,19 +242,12 @@ class Turn:
 
         def accepts(partial: Partial[Member]) -> bool:
             others = {alias: self._event(partial.events[number].sid) for alias, number in step.reads}
-            return joint(self._event(self._sid), {**named, **others})
+            holds = joint(self._event(self._sid), {**named, **others})
+            if holds:
+                self.matched.append(step)
+            return holds
 
         return accepts
-
-    def _relatives(self, key: JoinKey) -> Named:
-        if not self._rule.asks_for_relatives:
-            return {}
-        return relatives(self._rule, self._state.lineage, self._identity(key))
-
-    def _identity(self, key: JoinKey) -> Identity:
-        """The process of the event on the host that the key begins with."""
-        host = key[0]
-        return Identity.of(self._event(self._sid), host if isinstance(host, str) else "")
 
     def _event(self, sid: str) -> Event:
         event = self._events.get(sid)

@@ -43,8 +43,22 @@ class Event:
     """
 
     __slots__ = (
-        "_addresses", "_booleans", "_dates", "_folded", "_instants", "_numbers", "_sid", "_text", "_values",
-        "_versions", "bad_timestamp", "document", "element", "record", "time",
+        "_addresses",
+        "_booleans",
+        "_dates",
+        "_elements",
+        "_folded",
+        "_instants",
+        "_numbers",
+        "_sid",
+        "_text",
+        "_values",
+        "_versions",
+        "bad_timestamp",
+        "document",
+        "element",
+        "record",
+        "time",
     )  # fmt: skip
 
     def __init__(
@@ -61,6 +75,7 @@ class Event:
         self.bad_timestamp = bad_timestamp
         self.element = element
         self._sid: str | None = None  # set by identity.sid
+        self._elements: View[Event] = {}
         self._values: View[Scalar] = {}
         self._text: View[str] = {}
         self._folded: View[str] = {}
@@ -128,12 +143,17 @@ class Event:
             found = self._versions[path] = tuple([version_key(text) for text in self.text(path)])
         return found
 
-    def elements(self, path: str) -> Iterator[Event]:
+    def elements(self, path: str) -> tuple[Event, ...]:
         """The elements of the array at `path`, each as an event of its own in which it stands at `$`: objects
         keep together what they hold. Nested arrays flatten, null is no element, one value is an array of
         one."""
-        for node in _nodes(self.document, path, whole=True):
-            yield Event({"$": node}, self.record, self.time)
+        found = self._elements.get(path)
+        if found is None:
+            nodes = _nodes(self.document, path, whole=True)
+            found = self._elements[path] = tuple(
+                [Event({"$": node}, self.record, self.time) for node in nodes]
+            )
+        return found
 
     def _view(self, view: View[V], path: str, convert: Callable[[Scalar], V | None]) -> tuple[V, ...]:
         found = view.get(path)

@@ -24,18 +24,24 @@ def routing(rule: Rule) -> str:
     process's relatives, or comes from an endpoint; else `global`; empty for a rule without state."""
     body = rule.query.body
     if isinstance(body, ast.EventQuery):
-        return "host" if _asks_for_relatives(body.condition) else ""
-    if rule.dialect == "endpoint":
+        return "host" if asks_for_relatives(rule) else ""
+    if rule.dialect == "endpoint" or asks_for_relatives(rule):
         return "host"
     until = body.until if isinstance(body, ast.Sequence) else None
     steps = (*body.steps, *([until] if until is not None else []))
     columns = zip(*((*body.keys, *step.keys) for step in steps), strict=False)
     by_host = any(all(map(_is_host, column)) for column in columns)
-    return "host" if by_host or any(_asks_for_relatives(step.event.condition) for step in steps) else "global"
+    return "host" if by_host else "global"
 
 
-def _asks_for_relatives(condition: ast.Expr) -> bool:
-    pending = [condition]
+def asks_for_relatives(rule: Rule) -> bool:
+    """True for a rule with `child of […]` or its like."""
+    body = rule.query.body
+    if isinstance(body, ast.EventQuery):
+        pending = [body.condition]
+    else:
+        until = None if isinstance(body, ast.Sample) else body.until
+        pending = [step.event.condition for step in (*body.steps, *([until] if until else []))]
     while pending:
         expr = pending.pop()
         if isinstance(expr, ast.Lineage):

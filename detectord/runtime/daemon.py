@@ -35,6 +35,7 @@ from detectord.events.index import SourceIndex
 from detectord.kafka import KafkaSettings
 from detectord.metrics import KnownRule, Metrics
 from detectord.rules.load import Loaded, load
+from detectord.rules.report import asks_for_relatives
 from detectord.runtime.clock import SystemClock
 from detectord.runtime.http import Health, HttpServer
 from detectord.runtime.policy import policy_of
@@ -418,11 +419,14 @@ def _known_rule(rule: Any) -> KnownRule:
     body = rule.query.body
     kind: Literal["event", "sequence", "sample"] = "event"
     steps: tuple[str, ...] = ("event",)
-    if not isinstance(body, ast.EventQuery):
+    if isinstance(body, ast.EventQuery):
+        steps = ("event", "inner") if asks_for_relatives(rule) else ("event",)
+    else:
         kind = "sample" if isinstance(body, ast.Sample) else "sequence"
         steps = tuple(map(str, range(len(body.steps))))
         if isinstance(body, ast.Sequence) and body.until is not None:
             steps = (*steps, "until")
+        steps = (*steps, "inner") if asks_for_relatives(rule) else steps
     return KnownRule(rule.rule_id, rule.name, rule.severity, kind, rule.version, steps, rule.enabled)
 
 

@@ -30,9 +30,10 @@ from detectord.alerts.settings import AlertSettings
 from detectord.compiler import compile_rule
 from detectord.compiler.compiled import CompiledRule, RuleSet
 from detectord.compiler.emit import Overflow
+from detectord.engine.bounds import shortened
 from detectord.engine.detection import Detection
 from detectord.engine.detector import Detector, EngineSettings, Rank
-from detectord.engine.dispatch import Tallies, shortened
+from detectord.engine.dispatch import Tallies
 from detectord.engine.hits import EventHits
 from detectord.events.decode import decode, plain_event
 from detectord.events.event import Event

@@ -75,7 +75,7 @@ def take(state: StatePartition, due: RuleHit, sid: str, stage: int, key: tuple[o
     keyed = state.row("p", name, key) or state.new_row("p", name, key, machine.new_row())
     assert isinstance(keyed.row, Row)
     if stage >= len(machine.shape.runs):
-        state.rule_out(name, key, due.time)
+        state.rule_out(name, key, due.time, in_order=False)
         machine.missed(keyed.row, stage % len(machine.shape.runs), due.time)
     else:
         _, complete = machine.offer(keyed.row, stage, due.time, member)

@@ -216,7 +216,8 @@ def test_a_missing_step_has_no_position(tmp_path: Path) -> None:
     )
     query = absent.replace("'", '"')
     (tmp_path / "r.toml").write_text(RULE.replace('process where process.name == "a"', query))
-    both = '[[quiet]]\nname = "is quiet"\nevents = ["one", { event = "one", set = { process.name = "b" }, at = "1s" }]\n'
+    second = '{ event = "one", set = { process.name = "b" }, at = "1s" }'
+    both = f'[[quiet]]\nname = "is quiet"\nevents = ["one", {second}]\n'
     (tmp_path / "r.test.toml").write_text(BASES + FIRE + both)
     result = CliRunner().invoke(command, [str(tmp_path)])
     assert result.exit_code == 0, result.output
