@@ -131,7 +131,7 @@ class Profile:
                 rule_id,
                 known[rule_id].name,
                 step,
-                cost["ns"] / 1_000 / max(events, 1),
+                _micros(cost["ns"], events),
                 cost["calls"] / max(events, 1),
                 cost["true"] / max(cost["calls"], 1),
                 tuple(because(tests[rule_id][step], known[rule_id].category_field)),
@@ -142,7 +142,7 @@ class Profile:
         return cls(
             events,
             parted,
-            tallies["profile_ns",] / 1_000 / max(events, 1),
+            _micros(tallies["profile_ns",], events),
             sum(step.micros for step in steps),
             tuple(sorted(steps, key=lambda step: (-step.micros, step.rule_id, step.step))),
             predicates,
@@ -197,10 +197,15 @@ class _Sum:
 
 def _ranked(sums: Mapping[str, _Sum], events: int) -> tuple[PartCost, ...]:
     costs = [
-        PartCost(text, each.nanos / 1_000 / events, each.calls / events, len(each.rules))
+        PartCost(text, _micros(each.nanos, events), each.calls / events, len(each.rules))
         for text, each in sums.items()
     ]
     return tuple(sorted(costs, key=lambda cost: (-cost.micros, cost.text)))
+
+
+def _micros(nanos: float, events: int) -> float:
+    """Microseconds an event. What cannot be told from the cost of measuring is nothing."""
+    return max(nanos / 1_000 / max(events, 1), 0.0)
 
 
 def _text(predicate: Predicate) -> str:

@@ -3,7 +3,7 @@
 Theory of operation. Every matcher is wrapped. Of the events looked at, every other one is timed as a whole:
 around each matcher that the engine calls, so that what the engine's index spares a rule costs it nothing. The
 ones between are timed in parts: the operands of a step's condition one after the other, in the order and no
-further than the matcher would go, which tells predicates and fields apart. The reading of a clock is
+further than the matcher would go, which tells predicates and fields apart. What measuring costs is
 measured, too, and taken off. What was found travels with the tallies of the batch.
 
 Rule 1: without a profile there is no profiler: matchers are not wrapped, nothing is asked.
@@ -24,6 +24,7 @@ import gc
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from statistics import median
 from typing import ParamSpec, TypeVar
 
 from detectord.compiler.compiled import CompiledRule, CompiledStep, Matcher
@@ -32,6 +33,7 @@ from detectord.compiler.predicates import And, Constant, Member, Predicate
 from detectord.compiler.stages import STAGES, Draft, emit
 from detectord.engine.dispatch import Tallies
 from detectord.events.event import Event
+from detectord.events.record import Record
 from detectord.rules.rule import Rule
 
 P = ParamSpec("P")
@@ -39,6 +41,12 @@ R = TypeVar("R")
 
 EVERY = 20
 """One event in so many is looked at."""
+
+
+_TRIALS = 20
+"""So often is tried what measuring costs."""
+
+_Name = tuple[str, ...]
 
 
 class _Way(enum.Enum):
@@ -73,8 +81,10 @@ class Profiler:
         self._clock = clock
         self._way = _Way.NOT
         self._events = 0
-        self._found: Tallies = Counter()
-        self._reading = self._time_of_reading()
+        self._found: list[tuple[_Name, int, bool]] = []
+        """For each call of a matcher: name, nanoseconds (a short one may come out below 0), answer."""
+        self._reading = int(median(-clock() + clock() for _ in range(_TRIALS)))
+        self._timing = int(median(self._time_of_timing() for _ in range(_TRIALS)))
 
     def wrapped(self, rule: CompiledRule, overflow: Overflow) -> CompiledRule:
         """The rule with matchers that are timed. `overflow` is what the rule was compiled with."""
@@ -100,13 +110,16 @@ class Profiler:
         return looked_at
 
     def _end(self, spent: int, take: Callable[[Tallies], None]) -> None:
-        found, self._found = self._found, Counter()
-        found["profile_events", self._way.value] += 1
+        calls, self._found = self._found, []
+        tallies: Tallies = Counter({("profile_events", self._way.value): 1})
         if self._way is _Way.WHOLE:
-            readings = 1 + sum(count for key, count in found.items() if key[-1] == "calls")
-            found["profile_ns",] += max(spent - readings * self._reading, 0)
+            tallies["profile_ns",] = spent - len(calls) * self._timing - self._reading
+        for name, nanos, answer in calls:
+            tallies[(*name, "calls")] += 1
+            tallies[(*name, "ns")] += nanos
+            tallies[(*name, "true")] += answer
         self._way = _Way.NOT
-        take(found)
+        take(tallies)
 
     def _wrapped_step(
         self, rule: CompiledRule, number: int, step: CompiledStep, parts: _Parts
@@ -124,19 +137,29 @@ class Profiler:
 
         return dataclasses.replace(step, matcher=timed)
 
-    def _timed(self, name: tuple[str, ...], matcher: Matcher, event: Event) -> bool:
+    def _timed(self, name: _Name, matcher: Matcher, event: Event) -> bool:
         began = self._clock()
         answer = matcher(event)
         spent = self._clock() - began - self._reading
-        self._found[(*name, "calls")] += 1
-        self._found[(*name, "ns")] += max(spent, 0)
-        self._found[(*name, "true")] += answer
+        self._found.append((name, spent, answer))
         return answer
 
-    def _time_of_reading(self) -> int:
-        """What two readings of the clock cost with nothing between them."""
-        clock = self._clock
-        return min(-clock() + clock() for _ in range(100))
+    def _time_of_timing(self) -> int:
+        """What it costs to time a matcher that does nothing."""
+        began = self._clock()
+        for _ in range(_TRIALS):
+            self._timed((), _nothing, _NO_EVENT)
+        spent = self._clock() - began
+        self._found.clear()
+        return spent // _TRIALS
+
+
+def _nothing(event: Event) -> bool:  # noqa: ARG001 - the shape of a Matcher
+    """The matcher that does nothing."""
+    return False
+
+
+_NO_EVENT = Event({}, Record("", 0, 0, None, None, b""), None)
 
 
 @contextmanager
