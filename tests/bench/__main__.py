@@ -29,14 +29,15 @@ SECTIONS: dict[str, Callable[[Context], None]] = {
 SCALES = {"full": FULL, "quick": QUICK, "tiny": TINY}
 
 
-def run(sections: Sequence[str], scale: Scale, tell: Callable[[str], None]) -> Results:
-    """Run the sections in the order of SECTIONS."""
+def run(sections: Sequence[str], scale: Scale, output: Path) -> Results:
+    """Run the sections in the order of SECTIONS; what there is so far is saved after each."""
     context = Context.of(scale)
     for name, measure in SECTIONS.items():
         if name in sections:
             began = perf_counter()
             measure(context)
-            tell(f"{name}: {perf_counter() - began:.0f} s")
+            print(f"{name}: {perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
+            results_of(context.lines).save(output)
     return results_of(context.lines)
 
 
@@ -51,9 +52,8 @@ def main(arguments: Sequence[str]) -> None:
     sections = options.only.split(",")
     if unknown := set(sections) - SECTIONS.keys():
         parser.error(f"no such section: {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
-    results = run(sections, SCALES[options.scale], lambda line: print(line, file=sys.stderr, flush=True))
+    results = run(sections, SCALES[options.scale], options.output)
     Console(width=None if sys.stdout.isatty() else 110).print(table_of(results))
-    results.save(options.output)
     if options.keep:
         shutil.copy(options.output, options.output.with_name(f"{datetime.now(UTC):%Y-%m-%d}.json"))
 
