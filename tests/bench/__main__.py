@@ -15,7 +15,7 @@ from rich.console import Console
 from bench import broker, engine, eql_package, hostile, loading, partials, workers
 from bench.context import Context
 from bench.results import RESULTS, Results, results_of, table_of
-from bench.scale import FULL, QUICK, TINY, Scale
+from bench.scale import FULL, QUICK, TINY
 
 SECTIONS: dict[str, Callable[[Context], None]] = {
     "engine": engine.measure,
@@ -29,16 +29,16 @@ SECTIONS: dict[str, Callable[[Context], None]] = {
 SCALES = {"full": FULL, "quick": QUICK, "tiny": TINY}
 
 
-def run(sections: Sequence[str], scale: Scale, output: Path) -> Results:
+def run(sections: Sequence[str], scale: str, output: Path) -> Results:
     """Run the sections in the order of SECTIONS; what there is so far is saved after each."""
-    context = Context.of(scale)
+    context = Context.of(SCALES[scale])
     for name, measure in SECTIONS.items():
         if name in sections:
             began = perf_counter()
             measure(context)
             print(f"{name}: {perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
-            results_of(context.lines).save(output)
-    return results_of(context.lines)
+            results_of(context.lines, scale).save(output)
+    return results_of(context.lines, scale)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> None:
     sections = options.only.split(",")
     if unknown := set(sections) - SECTIONS.keys():
         parser.error(f"no such section: {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
-    results = run(sections, SCALES[options.scale], options.output)
+    results = run(sections, options.scale, options.output)
     Console(width=None if sys.stdout.isatty() else 110).print(table_of(results))
     if options.keep:
         shutil.copy(options.output, options.output.with_name(f"{datetime.now(UTC):%Y-%m-%d}.json"))

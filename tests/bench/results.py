@@ -30,7 +30,7 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Results(msgspec.Struct, frozen=True):
-    """A whole run. `machine` says on what, `versions` of what."""
+    """A whole run. `machine` says on what, how busy it was, and how much was done; `versions` of what."""
 
     machine: dict[str, str | int]
     versions: dict[str, str]
@@ -43,11 +43,17 @@ class Results(msgspec.Struct, frozen=True):
         file.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
 
 
-def results_of(lines: Iterable[Line]) -> Results:
-    """The lines with what is to be known about where they come from."""
+def results_of(lines: Iterable[Line], scale: str) -> Results:
+    """The lines with what is to be known about where they come from. `scale`: its name."""
     packages = ("msgspec", "google-re2", "confluent-kafka", "eql")
     return Results(
-        {"cpu": _cpu(), "cores": os.cpu_count() or 0, "system": platform.system(), "load": _load()},
+        {
+            "cpu": _cpu(),
+            "cores": os.cpu_count() or 0,
+            "system": platform.system(),
+            "load": _load(),
+            "scale": scale,
+        },
         {
             "detectord": __version__,
             "python": platform.python_version(),

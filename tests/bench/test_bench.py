@@ -57,6 +57,7 @@ def test_a_section_runs_and_writes_its_lines(
     document = json.loads(output.read_bytes())
     assert set(document) == {"machine", "versions", "commit", "lines"}
     assert document["versions"]["python"] == sys.version.split()[0]
+    assert document["machine"]["scale"] == "tiny"
     results = msgspec.convert(document, Results)
     names = [line.name for line in results.lines]
     assert len(set(names)) == len(names)
