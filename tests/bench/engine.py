@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from bench import floor
+from bench import cold, floor
 from bench.context import Context, Engine
-from bench.ruleset import derived
-from bench.timing import Rounds, pieces, settled, spent
+from bench.timing import Rounds, pieces, settled
 from bench.workload import recorded, records, synthetic
-from detectord.compiler import CompiledRule, compile_rule
+from detectord.compiler import CompiledRule
 from detectord.events.event import Event
 from detectord.events.record import Record
 
@@ -27,19 +26,19 @@ def measure(context: Context) -> None:
 
 
 def _stream(context: Context, stream: Sequence[Record], name: str) -> None:
-    """One stream: the first events are cold, those behind them steady, each seen for the first time. Steady
+    """One stream: behind its first events it is steady, each event seen for the first time. That
     is measured in turns: floor, engine with the rules at hand, engine with as many derived ones beside them.
-    What cold events cost is held against what the same ones cost the second time."""
+    """
     scale, rules = context.scale, context.rules.at_hand
     suffix = "" if name == "recorded" else f"_{name}"
     doubled = context.rules.first(2 * len(rules))
     engine, twice = Engine(rules), Engine(doubled)
     floors = [_floor(rules), _floor(doubled)]
-    cold, steady = stream[: scale.cold], stream[scale.cold :]
+    first, steady = stream[: scale.cold], stream[scale.cold :]
     rounds = Rounds()
     with settled():
-        cold_cost = spent(lambda: engine.run(cold))
-        twice.run(cold)
+        engine.run(first)
+        twice.run(first)
         for piece in pieces(len(steady), scale.piece):
             part = steady[piece]
             rounds.round(
@@ -48,9 +47,6 @@ def _stream(context: Context, stream: Sequence[Record], name: str) -> None:
                 engine=lambda part=part: engine.run(part),
                 twice=lambda part=part: twice.run(part),
             )
-        again = spent(lambda: engine.run(cold))
-        reloaded = Engine([compile_rule(derived(rules[0].rule, 7)), *rules[1:]])
-        reload_cost = spent(lambda: reloaded.run(cold))
     context.add(f"decode_floor{suffix}", rounds.cost("floor"), "µs/event")
     context.compare(rounds, "engine", "floor", name=f"engine_{name}", against=f"decode_floor{suffix}")
     context.add(
@@ -61,10 +57,7 @@ def _stream(context: Context, stream: Sequence[Record], name: str) -> None:
         rounds.ratio("floor_twice", "twice"),
     )
     context.add(f"events_per_core{suffix}", 1e6 / rounds.cost("engine"), "events/s")
-    context.add(f"cold_start{suffix}", cold_cost, "µs/event", "the same events again", again / cold_cost)
-    context.add(
-        f"after_reload{suffix}", reload_cost, "µs/event", "the same events again", again / reload_cost
-    )
+    cold.measure(context, name, suffix)
     context.add(f"exact_per_event{suffix}", exact_per_event(rules, steady), "evaluations/event")
     context.add(f"events_bytes{suffix}", sum(len(r.value) for r in stream) / len(stream), "bytes/event")
 
