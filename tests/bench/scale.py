@@ -36,12 +36,14 @@ class Scale:
 FULL = Scale()
 QUICK = Scale(
     cold=1_000, cold_rounds=1, steady=2_000, piece=500,
-    rules=(10, 100, 1_000), rules_events=100, rules_rounds=3, eql_events=20, eql_rounds=3, hostile_bytes=1_000_000, partials=20_000, replay_events=4_000,
+    rules=(10, 100, 1_000), rules_events=100, rules_rounds=3,
+    eql_events=20, eql_rounds=3, hostile_bytes=1_000_000, partials=20_000, replay_events=4_000,
     replay_rounds=1, supervisor_records=10_000, feed=500, loads=1,
 )  # fmt: skip
 TINY = Scale(
     cold=20, cold_rounds=1, steady=40, piece=20, only_shipped=True,
-    rules=(2, 20), rules_events=10, rules_rounds=1, eql_events=10, eql_rounds=1, hostile_bytes=10_000, partials=50, replay_events=60, replay_rounds=1,
+    rules=(2, 20), rules_events=10, rules_rounds=1,
+    eql_events=10, eql_rounds=1, hostile_bytes=10_000, partials=50, replay_events=60, replay_rounds=1,
     supervisor_records=500, feed=50, loads=1,
 )  # fmt: skip
 """So that tests can run the whole bench; its figures mean nothing."""
