@@ -1009,8 +1009,9 @@ class _Host:
 
 
 def hosts_of(event: dict[str, Any]) -> list[str]:
-    """The hosts that an event is of; "" if it names none."""
-    return sorted(set(_texts(event, "host.id"))) or [""]
+    """The host that an event is of; "" if it names none, or several."""
+    named = set(_texts(event, "host.id")) - {""}
+    return sorted(named) if len(named) == 1 else [""]
 
 
 def _texts(event: dict[str, Any], path: str) -> list[str]:
