@@ -690,7 +690,11 @@ class _Condition:
                 inner = convert(self.value(operand, row).value, Kind.BOOLEAN)
                 return None if inner is None else not inner
             case ast.Comparison(op=op, left=left, right=right):
-                return compare(op, self.value(left, row), self.value(right, row))
+                a, b = self.value(left, row), self.value(right, row)
+                for side, other in ((a, b), (b, a)):
+                    if op in ("==", "!=") and side.constant and side.value is None:
+                        return (other.value is None) == (op == "==")  # a test for null, never null itself
+                return compare(op, a, b)
             case ast.In():
                 return self._in(expr, row)
             case ast.Pattern(op=op, value=operand, patterns=patterns):
