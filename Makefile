@@ -8,7 +8,7 @@ BIN := .venv/bin
 READY := .venv/ready
 CASES ?= 100000
 
-.PHONY: help venv demo test check fuzz bench docs golden lock clean
+.PHONY: help venv demo test check fuzz bench docs grammar golden lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,17 +33,23 @@ check: $(READY)  ## what CI asks besides the tests: lint, types, layers, generat
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/grammar_tables.py --check
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/detectord check rules
 
-fuzz: $(READY)  ## hold the engines against the oracle for CASES generated cases (100000)
+fuzz: $(READY)  ## hold the engines against the oracle, and mutated rules against the front end (CASES=100000)
 	$(BIN)/python tests/fuzz.py --cases $(CASES)
+	$(BIN)/python tests/fuzz.py --front-end --cases $(CASES)
 
-bench: $(READY)  ## events a second of the shipped rules, by number of workers
+bench: $(READY)  ## how long rules take to load; events a second of the shipped rules, by number of workers
+	$(BIN)/python tests/bench/load.py
 	$(BIN)/python tests/bench/replay.py
 
 docs: $(READY)  ## write the generated pages of docs/ again
 	$(BIN)/python docs/generate.py
+
+grammar: $(READY)  ## make the parsing tables of the language again, after a change of its grammar
+	$(BIN)/python scripts/grammar_tables.py
 
 golden: $(READY)  ## write the expected outputs of tests again; then read the diff
 	$(BIN)/python -m pytest -q --update-goldens

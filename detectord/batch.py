@@ -25,6 +25,7 @@ from detectord.engine.samples import choices
 from detectord.engine.state import StatePartition
 from detectord.engine.turn import Complete, Turn, machine_of
 from detectord.eql import analyse, ast
+from detectord.eql.constants import constant
 from detectord.eql.dates import MILLISECOND, parse_date
 from detectord.eql.diagnostics import render
 from detectord.eql.source import Source
@@ -290,8 +291,6 @@ def key_order(key: JoinKey) -> tuple[tuple[int, float, str], ...]:
 
 
 def _limited(found: list[Match], pipe: ast.Pipe) -> list[Match]:
-    argument = pipe.args[0]
-    assert isinstance(argument, ast.Literal), "checked by eql.check"
-    assert isinstance(argument.value, int), "checked by eql.check"
-    count = argument.value
+    count = constant(pipe.args[0])
+    assert isinstance(count, int), "checked by eql.check"
     return found[:count] if pipe.name == "head" else found[max(0, len(found) - count) :]

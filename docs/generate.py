@@ -22,8 +22,11 @@ import msgspec
 from detectord import metrics
 from detectord.config import Duration, Section, Size, tree
 from detectord.config.tree import Config, keys_of
+from detectord.eql.diagnostics import Code
+from detectord.rules.findings import RuleCode
 
 HERE: Final = Path(__file__).parent
+GOLDENS: Final = HERE.parent / "tests" / "diagnostics"
 MADE: Final = "<!-- Made by `make docs`; do not edit. -->\n"
 
 
@@ -182,6 +185,58 @@ def _labels(metric: metrics.Metric) -> str:
     return "; ".join([*metric.open_labels, *known])
 
 
+# --- docs/diagnostics.md -----------------------------------------------------------------------
+
+
+DIAGNOSTICS_INTRODUCTION: Final = """\
+{made}
+# Diagnostics
+
+What `detectord check` and the start of the daemon say about rules. An E refuses the rule, a W lets it
+run; a number never changes its meaning. In the sentences, what stands in braces is filled in. The
+examples are the ones that the tests hold, cut to one line; the way out is what is shown below it.
+"""
+
+EXAMPLE_LENGTH: Final = 90
+
+
+def diagnostics_page() -> str:
+    """Every code of a query with an example, and every code of a rule file."""
+    queries = sorted(Code, key=lambda code: code.number)
+    files = sorted(RuleCode, key=lambda code: code.number)
+    return (
+        "\n".join(
+            (
+                DIAGNOSTICS_INTRODUCTION.format(made=MADE),
+                "## Queries\n",
+                _row("code", "sentence", "example", "way out"),
+                _row("---", "---", "---", "---"),
+                *(_row(code.number, code.template, *_example(code)) for code in queries),
+                "\n## Rule files\n",
+                _row("code", "sentence", "reason of the refusal"),
+                _row("---", "---", "---"),
+                *(_row(code.number, code.template, _reason(code)) for code in files),
+            )
+        )
+        + "\n"
+    )
+
+
+def _reason(code: RuleCode) -> str:
+    return f"`{code.reason}`" if code.reason else ""
+
+
+def _example(code: Code) -> tuple[str, str]:
+    """The line of a code's golden that it is shown at, and the hint below it."""
+    lines = (GOLDENS / f"{code.name.lower()}.out").read_text(encoding="utf-8").splitlines()
+    place = next(number for number, line in enumerate(lines) if f"[{code.number}]" in line)
+    shown, below = lines[place + 1], lines[place + 2]
+    start = max(0, below.index("^") - EXAMPLE_LENGTH // 2) if len(shown) > EXAMPLE_LENGTH else 0
+    cut = shown[start : start + EXAMPLE_LENGTH].strip()
+    hint = below.rpartition("^")[2].strip()
+    return (f"`` {cut} ``" if cut else ""), hint
+
+
 # --- docs/endpoint-examples.md ----------------------------------------------------------------
 
 
@@ -229,6 +284,7 @@ def _result(case: dict[str, Any]) -> str:
 
 PAGES: Final[dict[str, Callable[[], str]]] = {
     "config.md": config_page,
+    "diagnostics.md": diagnostics_page,
     "endpoint-examples.md": endpoint_page,
     "metrics.md": metrics_page,
 }

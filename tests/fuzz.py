@@ -1,5 +1,7 @@
 """Holds the engines against the oracle for as many generated cases as asked: `python tests/fuzz.py`.
 
+With `--front-end` it holds the front end against hostile rules instead: see front_end.py.
+
 Case k of a seed is always the same case: cases come in batches, and the seed of a batch is made of
 the run's seed and the batch's number. The kinds of cases take turns, batch by batch; with `--kind` there
 is only that one. A run that was stopped goes on with `--start`. At the first mismatch the smallest failing
@@ -16,6 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # started as a script: the package is not on the path
 
+import front_end
 from agreement import check
 from engines import ENGINES
 from generated import KINDS
@@ -59,13 +62,34 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=0, help="another seed, other cases")
     parser.add_argument("--start", type=int, default=0, help="skip that many (rounded down to a batch)")
+    parser.add_argument("--front-end", action="store_true", help="mutated rules for the front end instead")
     parser.add_argument("--kind", choices=KINDS, action="append", help="this kind only; several: in turns")
     parser.add_argument("--engine", choices=ENGINES, action="append", help="this engine only; several: these")
     return parser.parse_args()
 
 
+def run_front_end(options: argparse.Namespace) -> int:
+    """Hold the front end against mutated rules."""
+    worst = 0.0
+    for number, case in front_end.cases(options.seed, range(options.start, options.cases)):
+        try:
+            seconds = front_end.check(case)
+            assert seconds < front_end.MAX_SECONDS, f"{seconds:.2f} s of CPU"
+        except Exception as error:
+            print(f"\ncase {number} (--front-end --seed {options.seed} --start {number}):", file=sys.stderr)
+            print(f"{type(error).__name__}: {error}", repr(case[:2_000]), sep="\n", file=sys.stderr)
+            return 1
+        worst = max(worst, seconds)
+        if (number + 1) % 1_000 == 0:
+            print(f"{number + 1:,} of {options.cases:,} rules, the slowest {worst:.2f} s", flush=True)
+    print(f"every rule ended well (seed {options.seed}), the slowest after {worst:.2f} s")
+    return 0
+
+
 def main() -> int:
     options = arguments()
+    if options.front_end:
+        return run_front_end(options)
     kinds = options.kind or list(KINDS)
     ways = [name for name in ENGINES if name != "match"]
     tally, began = Tally(), time.monotonic()

@@ -34,6 +34,11 @@ def test_a_timestamp_that_is_none_keeps_an_event_out_of_sequences_only(time: obj
     assert detectord.match("sequence [any where true] [any where true]", [event, event]) == []
 
 
+@pytest.mark.parametrize(("pipe", "count"), [("head 5 - 3", 2), ("tail 2 * 2", 4), ("head (1 + 0)", 1)])
+def test_the_argument_of_a_pipe_is_computed(pipe: str, count: int) -> None:
+    assert len(detectord.match(f"any where true | {pipe}", [EVENT] * 6)) == count
+
+
 @pytest.mark.parametrize("name", ["int", "Keyword", "", "string"])
 def test_a_type_that_elasticsearch_does_not_have_is_refused_by_name(name: str) -> None:
     with pytest.raises(ValueError, match=f"'{name}', the type of `a.b`"):

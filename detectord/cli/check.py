@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 
 from detectord.cli.exits import ExitCode
-from detectord.cli.options import ruled
+from detectord.cli.options import cached, ruled
+from detectord.cli.sarif import sarif
 from detectord.events.fields import FIELD_TYPES
 from detectord.rules.load import Loaded, load
 from detectord.rules.policy import Policy
@@ -21,7 +22,9 @@ from detectord.rules.schema import spelled_span
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json", "sarif"]), default="text", show_default=True
+)
 @click.option(
     "--maturity",
     multiple=True,
@@ -32,6 +35,7 @@ from detectord.rules.schema import spelled_span
 @click.option("--strict", is_flag=True, help="Refuse a rule that asks for a field no schema knows.")
 @click.option("--verbose", "-v", is_flag=True, help="Also a line for each sequence and sample.")
 @ruled
+@cached
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -41,6 +45,7 @@ def command(
     strict: bool,
     verbose: bool,
     policy: Policy,
+    cache: Path | None,
 ) -> None:
     """Load the rules in PATHS and say which are refused, and why.
 
@@ -53,9 +58,11 @@ def command(
         strict_fields=strict,
         policy=policy,
         now=datetime.now(UTC),
+        cache=cache,
     )
-    if form == "json":
-        click.echo(json.dumps(loaded.ledger(), indent=2, ensure_ascii=False))
+    if form != "text":
+        log = loaded.ledger() if form == "json" else sarif(loaded)
+        click.echo(json.dumps(log, indent=2, ensure_ascii=False))
     else:
         _print(loaded, verbose=verbose)
     ctx.exit(ExitCode.RULES if loaded.failed else ExitCode.OK)

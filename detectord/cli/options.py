@@ -101,6 +101,18 @@ def _selector(option: str, given: tuple[str, ...]) -> Selector:
     return Selector(**{key: tuple(values) for key, values in parts.items()})
 
 
+def cached(command: Command) -> Command:
+    """Add `--cache`, given to the command as `cache`."""
+    option = click.option(
+        "--cache",
+        metavar="DIR",
+        envvar="DETECTORD_RULES__CACHE",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Keep what was read from rule files there, so that the next time is faster.",
+    )
+    return option(command)
+
+
 def _settings(_: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
     settings = {}
     for each in given:

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeElapsedColumn
 
 from detectord import log
 from detectord.cli.exits import ExitCode, explained
-from detectord.cli.options import ruled
+from detectord.cli.options import cached, ruled
 from detectord.rules.policy import Policy
 from detectord.runtime.replay import NoRulesError, ReplayOptions, Summary, replay
 from detectord.runtime.supervisor import CrashLoopError
@@ -74,6 +74,7 @@ class _SeveralValues(click.Command):
 )
 @click.option("--maturity", multiple=True, default=("production",), show_default=True)
 @ruled
+@cached
 def command(
     rules: tuple[Path, ...],
     inputs: tuple[str, ...],
@@ -82,6 +83,7 @@ def command(
     output: str | None,
     maturity: tuple[str, ...],
     policy: Policy,
+    cache: Path | None,
 ) -> None:
     """Run the rules over files of events, with the engine that runs in the daemon."""
     options = ReplayOptions(
@@ -92,6 +94,7 @@ def command(
         output=None if output == "-" else output,
         maturity=maturity,
         policy=policy,
+        cache=cache,
     )
     log.setup(stream=sys.stderr, level="warning")
     with (

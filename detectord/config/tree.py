@@ -210,6 +210,9 @@ class RulesConfig(Section, frozen=True):
     """Rule files, or folders of them."""
     maturity: tuple[str, ...] = ("production",)
     """The maturities that are loaded."""
+    cache: str | None = None
+    """A directory for what was read from rule files, so that the next start is faster. It may be deleted at
+    any time. It is only used if nobody else may write to it. Without it nothing is kept."""
     strict_fields: bool = False
     """Refuse a rule that asks for a field no schema knows and that is not marked with `?`; else it is a
     warning."""

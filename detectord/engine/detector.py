@@ -188,17 +188,16 @@ class Detector:
             return
         rule = alike[0]
         ended: Counter[str] = Counter()
-        turn = Turn(rule, state, sid, hit, lambda sid: self._revive(state.record_of(sid), sid), ended)
-        completed = 0
+        turn = Turn(
+            rule, state, sid, hit, lambda sid: self._revive(state.record_of(sid), sid), ended, MAX_COMPLETED
+        )
         try:
             for complete in turn.take():
-                completed += 1
-                if completed <= MAX_COMPLETED:
-                    done.extend(self._detections(state, hit.match_hash, hit.order, complete))
-                else:
-                    self.tallies["key_tuples_capped", rule.rule.rule_id] += 1
+                done.extend(self._detections(state, hit.match_hash, hit.order, complete))
         except Exception as error:  # a bug of ours, never a reason to lose the other rules
             self.tallies["rule_error", rule.rule.rule_id, type(error).__name__] += 1
+        if turn.capped:
+            self.tallies["key_tuples_capped", rule.rule.rule_id] += turn.capped
         for reason, count in ended.items():
             self._tally_removed(hit.match_hash, reason, count)
 

@@ -159,10 +159,16 @@ class Lineage:
             self._touch(host, process)
 
     def mark(self, identity: Identity, mark: str) -> None:
-        """The event matched the inner query `mark`."""
-        process = self.tell(identity)
+        """The event matched the inner query `mark`. A start or end has been told before."""
+        host = self._hosts.get(identity.host)
+        process = None
+        if identity.tells and host is not None:
+            process = self._find(host, identity.entity, identity.pid, begins=False)
+        if process is None:
+            process = self.tell(identity)
         if process is not None and mark not in process.marks:
             process.marks = [*process.marks, mark]
+            self._changed(process.name, 0)
 
     # --- what rules ask ------------------------------------------------------------------------
 

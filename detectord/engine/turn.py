@@ -20,7 +20,7 @@ from detectord.engine.hits import RuleHit, canonical_key
 from detectord.engine.lineage import RELATIONS, Identity, Lineage
 from detectord.engine.samples import SampleMachine, SampleRow
 from detectord.engine.sequences import Machine, Outcome, Partial, Row, Shape
-from detectord.engine.state import KeyedRow, Member, StatePartition, Undecided
+from detectord.engine.state import Member, StatePartition, Undecided
 from detectord.events.event import Event
 
 Named = dict[str, Any]
@@ -80,7 +80,9 @@ class _AtKey:
 
 
 class Turn:
-    """The turn of one hit. `revive` gives the event with a sid; `ended` counts what ends without a match."""
+    """The turn of one hit. `revive` gives the event with a sid; `ended` counts what ends without a match.
+    `most`: so many sequences may be completed, by an event with many join keys; `capped` counts the others.
+    """
 
     def __init__(
         self,
@@ -90,7 +92,10 @@ class Turn:
         hit: RuleHit,
         revive: Callable[[str], Event],
         ended: Counter[str],
+        most: int | None = None,
     ) -> None:
+        self.capped = 0
+        self._left = most
         self._rule = rule
         self._state = state
         self._sid = sid
@@ -169,13 +174,13 @@ class Turn:
                 yield from self._judge(key, complete, machine)
         if any(step.role is Role.UNTIL for step in steps):
             self._ended["until"] += machine.clear(row)
-        self._settle(keyed)
+        state.settle(keyed)
 
     def _judge(self, key: JoinKey, complete: Partial[Member], machine: Machine[Member]) -> Iterator[Complete]:
         """What a complete sequence comes to: ruled out, still to be decided, or a match."""
         if machine.shape.is_disturbed(complete):
             self._ended["ruled_out"] += 1
-        else:
+        elif self._has_one_left():
             deadline = machine.shape.deadline(complete)
             if deadline is not None:
                 match_hash, order = self._rule.match_hash, self._hit.order
@@ -194,14 +199,22 @@ class Turn:
         keyed = state.row("s", match_hash, key) or state.new_row("s", match_hash, key, machine.new_row())
         assert isinstance(keyed.row, SampleRow)
         found = machine.offer(keyed.row, steps, self._hit.time, member)
-        self._settle(keyed)
+        state.settle(keyed)
         if found is not None:
-            yield Complete(key, found)
+            if self._has_one_left():
+                yield Complete(key, found)
             for each in found:
                 state.drop(each)
 
-    def _settle(self, keyed: KeyedRow) -> None:
-        self._state.settle(keyed)
+    def _has_one_left(self) -> bool:
+        """True if the event may complete one more."""
+        if self._left is None:
+            return True
+        if self._left == 0:
+            self.capped += 1
+            return False
+        self._left -= 1
+        return True
 
     # --- company --------------------------------------------------------------------------------
 

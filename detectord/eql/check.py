@@ -7,10 +7,12 @@ given. A finding never hides the next; only their number is bounded.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from types import MappingProxyType
 
 from detectord.eql import ast
 from detectord.eql.conditions import Conditions, UnknownFields
+from detectord.eql.constants import constant
 from detectord.eql.diagnostics import Code, Diagnostic
 from detectord.eql.source import Span
 from detectord.eql.types import Type
@@ -24,6 +26,8 @@ MAX_STEPS = 1_000
 MAX_SAMPLE_STEPS = 20
 """Most steps of a sample: all its events are weighed against each other."""
 
+_MAX_COUNT = 2**31 - 1
+_LONGEST_NAME = 40
 _LIMITS = ("head", "tail")
 _FOREIGN_PIPES = ("count", "filter", "sort", "unique", "unique_count")
 _NO_TYPES: Mapping[str, str] = MappingProxyType({})
@@ -72,7 +76,7 @@ class _Checker:
                 self.sequence(body)
             else:
                 self.unordered(body)
-        for pipe in query.pipes:
+        for pipe in query.pipes[:MAX_FINDINGS]:  # more say nothing new
             self.pipe(pipe)
 
     # -- steps and keys
@@ -148,6 +152,8 @@ class _Checker:
                 self.find(Code.RUNS_MISPLACED, _runs(step), place=f"a {kind}")
             if step.alias:
                 self.find(Code.ALIAS_MISPLACED, step.alias_span, place=f"a step of a {kind}")
+        if isinstance(body, ast.Sample) and not body.keys and not any(step.keys for step in body.steps):
+            self.find(Code.SAMPLE_WITHOUT_KEYS, _word(body, kind), "write `sample by field …`")
         if isinstance(body, ast.Join):
             self.find(Code.JOIN_NOT_SUPPORTED, _word(body, kind))
 
@@ -163,11 +169,15 @@ class _Checker:
         elif pipe.name in _FOREIGN_PIPES:
             self.find(Code.PIPE_NOT_SUPPORTED, pipe.span, name=pipe.name)
         else:
-            self.find(Code.UNKNOWN_PIPE, pipe.span, name=pipe.name)
+            close = get_close_matches(pipe.name, _LIMITS, n=1) if len(pipe.name) < _LONGEST_NAME else []
+            hint = f"did you mean `{close[0]}`?" if close else ""
+            self.find(Code.UNKNOWN_PIPE, pipe.span, hint, name=pipe.name)
 
 
 def _is_count(expr: ast.Expr) -> bool:
-    return isinstance(expr, ast.Literal) and type(expr.value) is int
+    """True for what is a whole number without any event: a literal, or arithmetic with literals."""
+    value = constant(expr)
+    return type(value) is int and 0 <= value <= _MAX_COUNT
 
 
 def _word(body: ast.Node, word: str) -> Span:

@@ -11,7 +11,7 @@ The walk recurses: the parser bounds the depth of a tree.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Literal
 
@@ -20,7 +20,7 @@ from detectord.eql.address import parse_address, parse_block
 from detectord.eql.dates import parse_date
 from detectord.eql.diagnostics import Code, Diagnostic
 from detectord.eql.functions import FUNCTIONS, Function, Param
-from detectord.eql.regex import LONGEST_PATTERN, RegexError, compile_regex, translate
+from detectord.eql.regex import LONGEST_PATTERN, MOST_INSTRUCTIONS, RegexError, instructions, translate
 from detectord.eql.source import Span
 from detectord.eql.text import parse_number
 from detectord.eql.types import NOT_QUERYABLE, Type, field_type
@@ -35,6 +35,7 @@ _PLURALS = {Type.STRING: "strings", Type.NUMBER: "numbers", Type.BOOLEAN: "boole
 _KINDS = frozenset((Type.STRING, Type.NUMBER, Type.BOOLEAN))
 # What a pattern or a string function can look into
 _TEXTUAL = frozenset((Type.STRING, Type.VERSION, Type.NULL, Type.ANY))
+_SMALLER = "repetitions with large numbers are costly"
 # Looking for a close name takes time
 _LONGEST_NAME = 40
 _MOST_HINTS = 20
@@ -65,6 +66,7 @@ class Conditions:
         self._unknown_fields = unknown_fields
         self._unknown: set[str] = set()  # the paths that were reported
         self._errors = 0
+        self._instructions = 0  # of all regular expressions
         self._fields: list[ast.Field] = []  # all that were checked, in the order of the text
         self._variables: dict[str, str] = {}  # the path of the array that each variable in sight is of
 
@@ -74,7 +76,7 @@ class Conditions:
         self._condition(condition)
         # What is wrong in itself has no truth worth a warning
         if self._errors == before and constants.truth(condition) is False:
-            self._find(Code.ALWAYS_FALSE, condition.span)
+            self._find(Code.ALWAYS_FALSE, condition.span, "no event satisfies it, so the rule never alerts")
 
     def type_of(self, field: ast.Field) -> Type:
         """The type of a field."""
@@ -146,9 +148,9 @@ class Conditions:
     def _field(self, field: ast.Field) -> None:
         self._fields.append(field)
         if field.scope.startswith("$") and field.scope not in self._variables:
-            close = get_close_matches(field.scope, self._variables, n=1)
+            close = _close(field.scope, self._variables) if self._errors < _MOST_HINTS else ""
             hint = (
-                f"did you mean `{close[0]}`?"
+                f"did you mean `{close}`?"
                 if close
                 else "a variable is named in `_arraysearch(field, $name, …)`"
             )
@@ -262,9 +264,10 @@ class Conditions:
             self._regex(expr)
 
     def _regex(self, expr: ast.Pattern) -> None:
-        insensitive = expr.op == "regex~"
-        texts = []
+        """Check each expression, until those of the query are too complex together."""
         for literal in expr.patterns:
+            if self._instructions > MOST_INSTRUCTIONS:
+                return
             text = literal.value
             assert isinstance(text, str)
             if len(text) > LONGEST_PATTERN:
@@ -272,16 +275,13 @@ class Conditions:
                 self._find(Code.REGEX_TOO_LONG, literal.span, **limits)
                 continue
             try:
-                translate(text, insensitive)
+                self._instructions += instructions(translate(text, expr.op == "regex~"))
             except RegexError as error:
                 self._bad_regex(literal, error)
                 continue
-            texts.append(text)
+            if self._instructions > MOST_INSTRUCTIONS:
+                self._find(Code.REGEXES_TOO_COMPLEX, literal.span, _SMALLER, limit=MOST_INSTRUCTIONS)
             self._anchors(literal, text)
-        try:
-            compile_regex(texts, insensitive)
-        except RegexError as error:  # too large together
-            self._find(Code.BAD_REGEX, expr.span, reason=error.message)
 
     def _bad_regex(self, literal: ast.Literal, error: RegexError) -> None:
         hint = f"at character {error.offset + 1} of the expression"
@@ -416,7 +416,7 @@ def _mismatch(param: Param, arg: ast.Expr, found: Type) -> str:
     else:
         fits = found is param.type
     if param.whole and isinstance(arg, ast.Literal) and isinstance(arg.value, float):
-        fits = False
+        fits = False  # also 1.0, as in Elasticsearch
     if fits:
         return ""
     return "a whole number" if param.whole else param.type.noun
@@ -448,7 +448,13 @@ def _unknown_hint(name: str) -> str:
     lower = name.lower()
     if lower in _FOREIGN:
         return _FOREIGN[lower]
-    if len(lower) > _LONGEST_NAME:
+    close = _close(lower, FUNCTIONS)
+    return f"did you mean `{FUNCTIONS[close].name}`?" if close else ""
+
+
+def _close(name: str, known: Iterable[str]) -> str:
+    """The known name that is most like a name, "" if none is."""
+    if len(name) > _LONGEST_NAME:
         return ""
-    close = get_close_matches(lower, FUNCTIONS, n=1)
-    return f"did you mean `{FUNCTIONS[close[0]].name}`?" if close else ""
+    found = get_close_matches(name, (each for each in known if len(each) <= _LONGEST_NAME), n=1)
+    return found[0] if found else ""

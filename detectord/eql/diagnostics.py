@@ -83,6 +83,10 @@ class Code(enum.Enum):
 
     NOT_QUERYABLE = "E130", "`{field}` cannot be asked for: {why}"
     UNKNOWN_FIELD_REFUSED = "E131", "no schema knows the field `{field}`"
+    REGEXES_TOO_COMPLEX = (
+        "E140",
+        "the regular expressions of this query have more than {limit} states together",
+    )
 
     KEYS_AFTER_WITH = "E201", "`by` must stand before `with {word}`"
     BAD_MAXSPAN = "E202", "`{text}` is not a time span"
@@ -105,6 +109,8 @@ class Code(enum.Enum):
     ALIAS_NOT_READABLE = "E222", "`{name}` cannot be read {place}"
     UNKNOWN_ALIAS = "E223", "no step is named `{name}`"
     REPEATED_CLAUSE = "E224", "this step has {what} twice"
+
+    SAMPLE_WITHOUT_KEYS = "E230", "a sample needs at least one join key"
 
     PIPE_IN_STREAM = "E301", "the pipe `{name}` is not supported in a stream"
     PIPE_NOT_SUPPORTED = "E302", "the pipe `{name}` is not supported"

@@ -1,33 +1,28 @@
-"""Text to syntax tree, by the LALR(1) tables that lark makes from grammar.lark.
+"""Text to syntax tree, by the LALR(1) tables that are made from grammar.lark.
 
-Rule 1: nothing here recurses over the query; lark's stack and ours are lists.
+Rule 1: nothing here recurses over the query; the machine's stacks and ours are lists.
 Rule 2: a mistake that the grammar knows (marked REFUSED there) is reported where it is built, and
 reading goes on: a stand-in takes its place in the tree. Any other token out of place ends the
 parse, with one diagnostic made from the token, its neighbours and what could have stood there.
 Rule 3: a query with an error has no tree for the outside.
 
-The scanner cuts the text first; lark's own lexer is not used. The tables are built once a process,
-at the first parse, and shared; a lock guards the builder, whose methods lark calls by the names of
-the grammar's rules.
+The scanner cuts the text, the machine of lalr.py runs the tokens through the tables, and the builder
+makes the tree: it has a method for each rule of the grammar, by name. The tables are read once a process,
+at the first parse, and shared; a builder serves one parse.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from importlib.resources import files
 from types import MappingProxyType
 from typing import Any, NamedTuple
-
-from lark import Lark, Transformer
-from lark.exceptions import UnexpectedToken
-from lark.lexer import Lexer, PatternStr
 
 from detectord.eql import ast
 from detectord.eql.aliases import resolve_aliases
 from detectord.eql.diagnostics import Code, Diagnostic
+from detectord.eql.lalr import END, Machine, UnexpectedError, load_tables
 from detectord.eql.scanner import MAX_FINDINGS, MAX_NESTING, Token, scan
 from detectord.eql.source import Source, Span
 from detectord.eql.unexpected import constant_hint, explain
@@ -63,71 +58,44 @@ def read(source: Source) -> Parsed:
 
     The tree has stand-ins where the mistakes were: good for finding more of them, for nothing else.
     """
-    front_end = _front_end()
-    scanned = scan(source.text, front_end.literals)
+    tables = _tables()
+    scanned = scan(source.text, tables.literals)
     if scanned.lost:
         return Parsed(None, tuple(scanned.diagnostics))
-    query, found = front_end.parse(scanned.tokens)
+    query, found = _tree(scanned.tokens)
     diagnostics = sorted(scanned.diagnostics + found, key=lambda diagnostic: diagnostic.span.start)
     return Parsed(query, tuple(diagnostics[:MAX_FINDINGS]))
 
 
 def literals() -> Mapping[str, str]:
     """The grammar's keywords and operators, each with the name of its terminal."""
-    return MappingProxyType(_front_end().literals)
+    return MappingProxyType(_tables().literals)
+
+
+_tables = cache(load_tables)
 
 
 @cache
-def _front_end() -> _FrontEnd:
-    return _FrontEnd()
+def _spelling() -> Mapping[str, str]:
+    """The keywords and operators by the names of their terminals."""
+    return {terminal: text for text, terminal in _tables().literals.items()}
 
 
-class _Tokens(Lexer):
-    """Hands our tokens to lark."""
-
-    def __init__(self, _: object) -> None:
-        pass
-
-    def lex(self, tokens: Any) -> Iterator[Any]:  # type: ignore[override]  # the interface of custom lexers
-        return iter(tokens)
-
-
-class _FrontEnd:
-    """The tables and their builder."""
-
-    def __init__(self) -> None:
-        self.builder = _Builder()
-        self.lock = threading.Lock()
-        self.lark = Lark(
-            files("detectord.eql").joinpath("grammar.lark").read_text(encoding="utf-8"),
-            parser="lalr",
-            lexer=_Tokens,
-            transformer=self.builder,
-            keep_all_tokens=True,
-            maybe_placeholders=False,
-            strict=True,
-        )
-        self.literals = {
-            terminal.pattern.value: terminal.name
-            for terminal in self.lark.terminals
-            if isinstance(terminal.pattern, PatternStr)
-        }
-        self.spelling = {terminal: text for text, terminal in self.literals.items()}
-
-    def parse(self, tokens: list[Token]) -> tuple[ast.Query | None, list[Diagnostic]]:
-        with self.lock:
-            found = self.builder.found = []
-            try:
-                query: Any = self.lark.parse(tokens)
-            except UnexpectedToken as error:
-                expected = {self.spelling.get(name, name) for name in error.expected}
-                found.append(explain(tokens, error.token, expected, self.literals))
-                return None, found
-        assert isinstance(query, ast.Query)
-        too_deep = _too_deep(query)
-        if too_deep is not None:
-            return None, [*found, Diagnostic(Code.TOO_DEEP, too_deep, {"limit": MAX_NESTING})]
-        return resolve_aliases(query, self.builder.find), found
+def _tree(tokens: list[Token]) -> tuple[ast.Query | None, list[Diagnostic]]:
+    builder = _Builder()
+    end = tokens[-1].end_pos if tokens else 0
+    try:
+        query = Machine(_tables(), builder).run([*tokens, Token(END, "", end, end)])
+    except UnexpectedError as error:
+        spelling = _spelling()
+        expected = {spelling.get(name, name) for name in error.expected}
+        builder.found.append(explain(tokens, error.token, expected, _tables().literals))
+        return None, builder.found
+    assert isinstance(query, ast.Query)
+    too_deep = _too_deep(query)
+    if too_deep is not None:
+        return None, [*builder.found, Diagnostic(Code.TOO_DEEP, too_deep, {"limit": MAX_NESTING})]
+    return resolve_aliases(query, builder.find), builder.found
 
 
 def _too_deep(query: ast.Query) -> Span | None:
@@ -209,11 +177,10 @@ class _Items(NamedTuple):
     span: Span
 
 
-class _Builder(Transformer[Any, Any]):
+class _Builder:
     """Makes the tree, bottom up. A method gets what its rule matched, tokens included."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.found: list[Diagnostic] = []
 
     def find(self, code: Code, span: Span, hint: str = "", **args: object) -> None:

@@ -31,6 +31,9 @@ LONGEST_PATTERN = 1_000
 """Characters; Elasticsearch has the same limit."""
 MOST_REPETITIONS = 1_000
 """The largest number in `{n,m}`."""
+MOST_INSTRUCTIONS = 50_000
+"""How large RE2's programs for the patterns of one query may be together; making so many takes a tenth of a
+second. The rules of the world need a few hundred."""
 
 Range = tuple[int, int]
 """First and last code point, both inside."""
@@ -74,21 +77,21 @@ def translate(pattern: str, insensitive: bool = False) -> str:
 def compile_regex(patterns: Sequence[str], insensitive: bool = False) -> Callable[[str], bool]:
     """A test: does any of the patterns match the whole value? The value is given as it is; it is
     folded here if `insensitive`. Raises RegexError, its offset counted in the pattern in question."""
+    if not patterns:
+        return lambda _: False
     translated = [translate(pattern, insensitive) for pattern in patterns]
-    try:
-        programs = [_compile("|".join(translated))] if translated else []
-    except RegexError:  # too large together, perhaps; else the one to blame is found
-        programs = [_compile(one) for one in translated]
-    tests = [program.fullmatch for program in programs]
+    match = _compile("|".join(translated)).fullmatch
 
     def matches(value: str) -> bool:
-        text = _encode(fold(value) if insensitive else value)
-        for test in tests:  # noqa: SIM110  # nearly always one; a generator would cost as much as it
-            if test(text) is not None:
-                return True
-        return False
+        return match(_encode(fold(value) if insensitive else value)) is not None
 
     return matches
+
+
+def instructions(translated: str) -> int:
+    """How many instructions RE2 needs for a pattern that `translate` made. Raises RegexError."""
+    size: int = _compile(translated).programsize
+    return size
 
 
 def _compile(translated: str) -> re2._Regexp:
@@ -327,11 +330,12 @@ _SETS: dict[str, tuple[Range, ...]] = {
 
 
 def _folded(first: int, last: int) -> list[Range]:
-    """A range and the folded forms of its characters."""
-    unfolded = _unfolded()
-    members = unfolded[bisect_left(unfolded, first) : bisect_right(unfolded, last)]
+    """A range and the folded forms of its characters that are not in it themselves."""
+    unfolded, images = _folding()
+    found = sorted(images[bisect_left(unfolded, first) : bisect_right(unfolded, last)])
     ranges = [(first, last)]
-    for code in sorted(ord(fold(chr(member))) for member in members):
+    for image in (*found[: bisect_left(found, chr(first))], *found[bisect_right(found, chr(last)) :]):
+        code = ord(image)
         if code == ranges[-1][1] + 1 and len(ranges) > 1:
             ranges[-1] = (ranges[-1][0], code)
         else:
@@ -340,9 +344,12 @@ def _folded(first: int, last: int) -> list[Range]:
 
 
 @lru_cache(maxsize=1)
-def _unfolded() -> list[int]:
-    """The code points that folding changes, in order."""
+def _folding() -> tuple[list[int], str]:
+    """The code points that folding changes, in order, and what each becomes."""
     size = 0x1000
     blocks = ("".join(map(chr, range(start, start + size))) for start in range(0, _LAST, size))
     changed = (block for block in blocks if fold(block) != block)
-    return [ord(c) for block in changed for c, folded in zip(block, fold(block), strict=True) if c != folded]
+    pairs = [
+        (c, image) for block in changed for c, image in zip(block, fold(block), strict=True) if c != image
+    ]
+    return [ord(c) for c, _ in pairs], "".join(image for _, image in pairs)

@@ -7,9 +7,11 @@ file's line and column and shows the file's line.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,30 +31,38 @@ class Source:
     """A query's text and its place in a file.
 
     `name` is what diagnostics print before the line number. `enclosing` is the whole text of the
-    file (default: the query itself is the file), and `offsets[i]` the place in it of the query's
-    character i; `offsets` has one entry more than the text, for its end. Where `enclosing` is only a piece
+    file (default: the query itself is the file). `offsets` gives, when a place is first asked for, the
+    place in it of each of the query's characters, and one more, of its end. Where `enclosing` is only a piece
     of the file, `origin` is the line and column (from 1) of its first character.
     """
 
     text: str
     name: str = "<query>"
     enclosing: str | None = None
-    offsets: Sequence[int] | None = None
+    offsets: Callable[[], Sequence[int]] | None = None
     origin: tuple[int, int] = (1, 1)
-    _starts: list[int] = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        starts = [0]
-        starts.extend(i + 1 for i, c in enumerate(self._whole) if c == "\n")
-        object.__setattr__(self, "_starts", starts)
+    @cached_property
+    def _starts(self) -> list[int]:
+        """Where each line of the file begins."""
+        return [0, *(found.end() for found in re.finditer("\n", self._whole))]
 
     @property
     def _whole(self) -> str:
         return self.text if self.enclosing is None else self.enclosing
 
+    @cached_property
+    def _places(self) -> Sequence[int]:
+        """The place in the file of each character, and of the end."""
+        return range(len(self.text) + 1) if self.offsets is None else self.offsets()
+
+    def place(self, offset: int) -> int:
+        """The place in the file of the query's character `offset`."""
+        return self._places[min(offset, len(self._places) - 1)]
+
     def position(self, offset: int) -> tuple[int, int]:
         """Line and column (both from 1) in the file of the query's character `offset`."""
-        place = offset if self.offsets is None else self.offsets[min(offset, len(self.offsets) - 1)]
+        place = self.place(offset)
         line = bisect_right(self._starts, place)
         first_line, first_column = self.origin
         before = first_column if line == 1 else 1

@@ -11,10 +11,10 @@ A list of patterns is sorted by shape when it is compiled, so that its cost does
 length where that can be avoided:
 
 - plain strings are one set, `x*` and `*x` one `startswith` and one `endswith` (or, for very many, one
-  set a length), `*x*` one `in` each;
+  set a length), all `*x*` together one search;
 - any other pattern is tried only if the value has its first or last literal run in the right place,
   found by a look-up for each place and length of such runs, or, for a pattern with stars at both ends,
-  if the value contains its longest run.
+  if the value contains its longest run: one search for those of all such patterns.
 
 Patterns and values are compared as they are: for a match without regard to case the caller folds both.
 """
@@ -28,6 +28,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from operator import methodcaller
+
+from detectord.eql.search import compile_search
 
 Test = Callable[[str], bool]
 
@@ -226,15 +228,8 @@ def _look_up_test(texts: list[str], cuts: dict[int, slice]) -> Test:
 
 
 def _part_test(parts: set[str]) -> Test:
-    ordered = sorted(parts, key=len)
-
-    def test(value: str) -> bool:
-        for part in ordered:  # noqa: SIM110  # as above
-            if part in value:
-                return True
-        return False
-
-    return test
+    search = compile_search(sorted(parts, key=len))
+    return lambda value: bool(search(value))
 
 
 def _size_test(patterns: list[str]) -> Test:
@@ -301,10 +296,16 @@ def _anchored_test(patterns: list[tuple[Pattern, list[Key]]]) -> Test:
 
 
 def _floating_test(patterns: list[tuple[str, Pattern]]) -> Test:
+    by_part: dict[str, list[Pattern]] = defaultdict(list)
+    for part, pattern in patterns:
+        by_part[part].append(pattern)
+    search, candidates = compile_search(list(by_part)), list(by_part.values())
+
     def test(value: str) -> bool:
-        for part, pattern in patterns:  # noqa: SIM110  # as above
-            if part in value and pattern.matches(value):
-                return True
+        for number in search(value):
+            for pattern in candidates[number]:
+                if pattern.matches(value):
+                    return True
         return False
 
     return test

@@ -47,6 +47,12 @@ class FieldTypes(Mapping[str, str]):
             self._below[dynamic[:-2]] = self._listed.pop(dynamic)
         self._under = under
 
+    @property
+    def fingerprint(self) -> str:
+        """A text that is another for other types, what is below prefixes included."""
+        under = getattr(self._under, "fingerprint", sorted(self._under.items()))
+        return repr((sorted(self._listed.items()), sorted(self._below.items()), under))
+
     def __getitem__(self, path: str) -> str:
         found = self._listed.get(path) or self._inherited(path)
         return self._under[path] if found is None else found
@@ -69,6 +75,9 @@ class FieldTypes(Mapping[str, str]):
 
 class _ShippedTypes(Mapping[str, str]):
     """The types in our tables, which are read when they are first asked."""
+
+    fingerprint = "shipped"
+    """As that of FieldTypes; the tables are part of the program, like its code."""
 
     @cached_property
     def _types(self) -> FieldTypes:

@@ -96,12 +96,14 @@ class RuleCode(enum.Enum):
     LEFT_OUT_HERE = "W427", None, "a rule in a directory called `exceptions` is not loaded"
     THREAT_LEFT_OUT = "W428", None, "`{key}` must be {expected}, not {actual}; it is left out of alerts"
     NO_SUCH_RULE = "W429", None, "the overlay changes `{rule_id}`, which is not loaded"
+    NO_CACHE = "W450", None, "the cache of rules is not used: {error}"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One finding in one file. `code` is its number, `reason` is None for a warning; `line` and
-    `column` count from 1; `text` is the finding as a person reads it, several lines long."""
+    """One finding in one file. `code` is its number, `reason` is None for a warning; lines and columns
+    count from 1, the end is behind the last character; `text` is the finding as a person reads it, several
+    lines long; `hint` is a way out, or empty."""
 
     code: str
     reason: Reason | None
@@ -109,6 +111,9 @@ class Finding:
     column: int
     message: str
     text: str
+    end_line: int
+    end_column: int
+    hint: str = ""
 
 
 def finding(code: RuleCode, args: Mapping[str, object], source: Source, offset: int = 0) -> Finding:
@@ -118,7 +123,7 @@ def finding(code: RuleCode, args: Mapping[str, object], source: Source, offset: 
     kind = "warning" if code.reason is None else "error"
     text = f"{source.name}:{line}:{column}: {kind}[{code.number}]: {message}"
     pointed = _pointed_at(source.line(line), source.index(line, column))
-    return Finding(code.number, code.reason, line, column, message, text + pointed)
+    return Finding(code.number, code.reason, line, column, message, text + pointed, line, column + 1)
 
 
 def _pointed_at(line: str, at: int) -> str:
@@ -138,14 +143,15 @@ def _cut(text: str, length: int) -> str:
 
 def of_query(diagnostic: Diagnostic, source: Source) -> Finding:
     """A finding of the language about the query `source`."""
-    line, column = source.position(diagnostic.span.start)
+    span = diagnostic.span
     return Finding(
         diagnostic.code.number,
         _reason(diagnostic),
-        line,
-        column,
+        *source.position(span.start),
         diagnostic.message,
         render(diagnostic, source),
+        *source.position(max(span.end, span.start + 1)),
+        diagnostic.hint,
     )
 
 

@@ -15,15 +15,19 @@ only when every file has been read.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import gc
 import os
 import stat
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from detectord.eql.source import Source
 from detectord.rules import prefilter
+from detectord.rules.cache import Cache, open_cache
 from detectord.rules.contents import (
     DOCUMENTS,
     LINES,
@@ -54,7 +58,7 @@ MAX_ERRORS = 10_000
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One line of the ledger: what was found in a file. `rule_id` and `name` are empty where the file
-    does not tell them; `message` is the whole text for a person, of all findings of a refused rule."""
+    does not tell them; `message` is the whole text for a person, of all `findings` that refuse a rule."""
 
     file: str
     rule_id: str
@@ -63,6 +67,7 @@ class Entry:
     line: int
     column: int
     message: str
+    findings: tuple[Finding, ...] = field(kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,25 +138,43 @@ def load(
     strict_fields: bool = False,
     policy: Policy = NO_POLICY,
     now: datetime.datetime | None = None,
+    cache: Path | None = None,
 ) -> Loaded:
     """Load every rule in `paths` whose maturity is one of `maturity` (`deprecated` never is).
 
     `types` says what is known of fields, path to Elasticsearch mapping type; queries are checked by it, and
     `strict_fields` refuses a rule that asks for a field it does not have.
+    `cache` is a directory in which the readings of files are kept for the next load: see cache.py.
     Of two rules with one rule_id the later wins; if their content is the same, that is no finding.
     Exceptions that have expired at `now` are left out; without it none has. `policy` says what is
     changed in the rules.
     """
-    loading = _Loading(maturity, types, strict_fields, policy, now)
-    for path in paths:
-        real = os.path.realpath(path)
-        ruleset = os.path.basename(real if os.path.isdir(real) else os.path.dirname(real))
-        for file in _files(path):
-            if isinstance(file, Path):
-                loading.add(file, ruleset, in_exceptions=_is_in_exceptions(path, file))
-            else:
-                loading.keep(*file)
-    return loading.result()
+    with _without_collections():
+        kept = open_cache(cache, paths, maturity, types, strict_fields) if cache is not None else None
+        loading = _Loading(maturity, types, strict_fields, policy, now, kept)
+        for path in paths:
+            real = os.path.realpath(path)
+            ruleset = os.path.basename(real if os.path.isdir(real) else os.path.dirname(real))
+            for file in _files(path):
+                if isinstance(file, Path):
+                    loading.add(file, ruleset, in_exceptions=_is_in_exceptions(path, file))
+                else:
+                    loading.keep(*file)
+        loading.save_cache()
+        return loading.result()
+
+
+@contextlib.contextmanager
+def _without_collections() -> Iterator[None]:
+    """No cyclic garbage is looked for: a load makes a hundred thousand objects that stay, and looking
+    through them again and again takes a third of its time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def read_file(
@@ -306,6 +329,15 @@ def _holds_rules(file: Path) -> bool:
 # --- the ledger ------------------------------------------------------------------------------
 
 
+class _Options(NamedTuple):
+    """How the rules of a file are read: keyword arguments of `read_bytes`."""
+
+    maturity: Collection[str]
+    types: FieldTypes
+    strict_fields: bool
+    ruleset: str
+
+
 @dataclass
 class _Loading:
     """A load under way."""
@@ -315,6 +347,7 @@ class _Loading:
     strict_fields: bool
     policy: Policy
     now: datetime.datetime | None
+    cache: Cache | None
     readings: dict[str, Reading] = field(default_factory=dict)
     lists: ExceptionLists = field(default_factory=ExceptionLists)
     refused: list[Refusal] = field(default_factory=list)
@@ -337,14 +370,7 @@ class _Loading:
             return
         self.seen.add(identity)
         before = self.errors
-        for content in read_contents(
-            file,
-            maturity=self.maturity,
-            types=self.types,
-            strict_fields=self.strict_fields,
-            ruleset=ruleset,
-            in_exceptions=in_exceptions,
-        ):
+        for content in self.contents(file, name, ruleset, in_exceptions=in_exceptions):
             match content:
                 case ExceptionList():
                     self.lists.add_list(content.list_id)
@@ -355,6 +381,30 @@ class _Loading:
             if self.errors - before >= MAX_ERRORS:
                 self.keep(name, _unread(name, RuleCode.TOO_MANY_ERRORS, limit=MAX_ERRORS))
                 break
+
+    def contents(self, file: Path, name: str, ruleset: str, *, in_exceptions: bool) -> Iterable[Content]:
+        """What is in a file; the rule of a TOML file comes from the cache if it is there."""
+        options = _Options(self.maturity, self.types, self.strict_fields, ruleset)
+        if self.cache is None or file.suffix != ".toml" or in_exceptions:
+            return read_contents(file, **options._asdict(), in_exceptions=in_exceptions)
+        data = _bytes(file, MAX_BYTES)
+        if isinstance(data, Finding):
+            return (Reading("", "", (data,)),)
+        key = self.cache.key(data, name, ruleset)
+        reading = self.cache.get(key)
+        if reading is None:
+            reading = read_bytes(data, name, **options._asdict())
+            self.cache.put(key, reading)
+        return (reading,)
+
+    def save_cache(self) -> None:
+        """Keep the readings for the next load; say so if that cannot be done."""
+        if self.cache is None:
+            return
+        self.cache.save()
+        if self.cache.error:
+            name = _shown(self.cache.directory)
+            self.keep_warnings(name, _unread(name, RuleCode.NO_CACHE, error=self.cache.error))
 
     def keep_item(self, file: str, item: ExceptionItem) -> None:
         """Take in an item of an exception list, or say why not."""
@@ -376,6 +426,10 @@ class _Loading:
             self.refuse(file, reading, refusing)
         elif reading.is_rule:
             self.skipped += 1
+        self.keep_warnings(file, reading)
+
+    def keep_warnings(self, file: str, reading: Reading) -> None:
+        """Put the warnings of a reading into the ledger."""
         for each in reading.findings:
             if each.reason is None:
                 self.warn(file, reading, each)
@@ -408,6 +462,7 @@ class _Loading:
                 column=first.column,
                 message="\n".join(each.text for each in findings),
                 reason=first.reason,
+                findings=tuple(findings),
             )
         )
 
@@ -415,7 +470,16 @@ class _Loading:
         """Put a warning into the ledger."""
         self.errors += not reading.rule_id
         self.warnings.append(
-            Entry(file, reading.rule_id, reading.name, found.code, found.line, found.column, found.text)
+            Entry(
+                file,
+                reading.rule_id,
+                reading.name,
+                found.code,
+                found.line,
+                found.column,
+                found.text,
+                findings=(found,),
+            )
         )
 
     def warn_of_overlay(self, rule_id: str, code: RuleCode, args: Mapping[str, object]) -> None:

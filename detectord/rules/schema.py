@@ -23,13 +23,14 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, cast
 
 from detectord.eql import Parsed, UnknownFields, analyse, ast, parse
 from detectord.eql.diagnostics import Code
+from detectord.eql.scanner import MAX_LENGTH
 from detectord.eql.source import Source
 from detectord.rules import keys, prefilter
 from detectord.rules.exceptions import LIST_TYPES, ListReference
@@ -359,8 +360,7 @@ class _Reader:
         for each in parsed.diagnostics:
             if each.code is Code.NO_MAXSPAN:
                 span = spelled_span(self.look_back())
-                offsets = source.offsets or [0]
-                place = offsets[min(each.span.start, len(offsets) - 1)]
+                place = source.place(each.span.start)
                 self.findings.append(finding(RuleCode.IMPLICIT_MAXSPAN, {"span": span}, self.file, place))
             else:
                 self.findings.append(of_query(each, source))
@@ -383,13 +383,15 @@ class _Reader:
     def query_source(self, text: str) -> Source:
         """The query with the place of each of its characters in the file."""
         places, path = self.document.places, self.place(("query",))
-        offsets = places.string(path)
         written = _at(self.document.hashed, ("query",))
-        if offsets is None or len(offsets) != len(written) + 1:
-            offsets = [places.of(path)] * (1 + (len(text) > 0))
-            return Source(text, self.file.name, places.text, offsets[:1], self.document.origin)
         start = len(written) - len(written.lstrip())
-        offsets = offsets[start : start + len(text) + 1]
+
+        def offsets() -> Sequence[int]:
+            found = places.string(path) if start + len(text) <= MAX_LENGTH else None
+            if found is None or len(found) != len(written) + 1:
+                return [places.of(path)]
+            return found[start : start + len(text) + 1]
+
         return Source(text, self.file.name, places.text, offsets, self.document.origin)
 
     def filter(self) -> ast.Expr | None:

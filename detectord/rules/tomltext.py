@@ -10,10 +10,11 @@ from typing import Any
 from detectord.eql.source import Source
 from detectord.rules.findings import Finding, RuleCode, finding
 from detectord.rules.objects import TextError
-from detectord.rules.places import MAX_DEPTH, Places, TooDeepError, scan
+from detectord.rules.places import MAX_DEPTH, MAX_VALUES, Places, TooDeepError, TooManyError, scan
 
-MAX_BYTES = 1024 * 1024
-"""A TOML file may be this long. The longest query known has 47 KB; 100 KB is designed for."""
+MAX_BYTES = 512 * 1024
+"""A TOML file may be this long, and takes at most half a second, whatever is in it. The longest query known
+has 47 KB; 100 KB is designed for."""
 
 _PLACE = re.compile(r"\(at (?:line (\d+), column (\d+)|end of document)\)$")
 
@@ -52,6 +53,8 @@ def toml_document(data: bytes, file: str) -> tuple[dict[str, Any], Places] | Fin
         return tomllib.loads(text), places
     except TooDeepError as error:
         return finding(RuleCode.TOO_DEEP, {"limit": MAX_DEPTH}, Source(text, file), error.offset)
+    except TooManyError:
+        return finding(RuleCode.TOO_MANY_VALUES, {"limit": MAX_VALUES}, Source(text, file))
     except ValueError as error:  # tomllib's own error is one; so is an integer with too many digits
         return _not_toml(file, text, str(error))
 

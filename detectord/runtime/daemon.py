@@ -83,6 +83,7 @@ def run(config: Config) -> int:
         strict_fields=config.rules.strict_fields,
         policy=policy_of(config.rules),
         now=datetime.now(UTC),
+        cache=Path(config.rules.cache) if config.rules.cache else None,
     )
     _report_rules(loaded)
     _report_long_spans(loaded, config.state.max_span)

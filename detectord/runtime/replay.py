@@ -43,7 +43,7 @@ def silent(read: int, total: int | None) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayOptions:
-    """What to replay, and how. `output` None: standard output."""
+    """What to replay, and how. `output` None: standard output. `cache`: a directory, see rules/cache.py."""
 
     rules: Sequence[Path]
     inputs: Sequence[str]
@@ -53,6 +53,7 @@ class ReplayOptions:
     maturity: Sequence[str] = ("production",)
     policy: Policy = NO_POLICY
     instance: str = "replay"
+    cache: Path | None = None
 
 
 @dataclass(slots=True)
@@ -120,6 +121,7 @@ def replay(options: ReplayOptions, progress: Progress = silent) -> Summary:
         types=FIELD_TYPES,
         policy=options.policy,
         now=datetime.now(UTC),
+        cache=options.cache,
     )
     if not loaded.rules:
         raise NoRulesError(f"none of the rules could be loaded ({len(loaded.refused)} refused)")

@@ -61,7 +61,7 @@ def test_a_query_in_a_file_is_shown_with_the_line_of_the_file() -> None:
     start = enclosing.index("any")
     text = "any where  nope(1)\n"
     offsets = [*range(start, start + 9), *range(start + 11, start + 11 + 11)]
-    source = Source(text, "rule.toml", enclosing, offsets)
+    source = Source(text, "rule.toml", enclosing, lambda: offsets)
     (found,) = eql.analyse(source).diagnostics
     assert render(found, source) == (
         "rule.toml:3:3: error[E104]: unknown function `nope`\n    nope(1)\n    ^^^^"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectord.rules.places import MAX_DEPTH, TooDeepError, scan
+from detectord.rules.places import MAX_DEPTH, TooDeepError, TooManyError, scan
 
 ROOT = Path(__file__).parents[2]
 ELASTIC = ROOT.parent / "shared" / "data" / "elastic-rules"
@@ -137,10 +137,10 @@ def test_agrees_on_elastics_rules() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "a = " + "[" * 100_000,
-        "a = " + "{b=" * 100_000,
-        ".".join(["a"] * 100_000) + " = 1",
-        "[" + ".".join(["a"] * 100_000) + "]",
+        "a = " + "[" * 4_000,
+        "a = " + "{b=" * 2_000,
+        ".".join(["a"] * 4_000) + " = 1",
+        "[" + ".".join(["a"] * 4_000) + "]",
         "[[" + ".".join("a" * 13) + "]]\n[" + ".".join("a" * 13) + ".b]\n" + ".".join("c" * 13) + " = 1",
     ],
     ids=["lists", "tables", "key", "header", "sum"],
@@ -148,6 +148,18 @@ def test_agrees_on_elastics_rules() -> None:
 def test_too_deep(text: str) -> None:
     with pytest.raises(TooDeepError):
         scan(text)
+
+
+@pytest.mark.parametrize("text", ["a = [" + "1," * 5_000, "[a]\n" * 5_001, ".a" * 5_001, "a=1\n" * 5_001])
+def test_too_many(text: str) -> None:
+    with pytest.raises(TooManyError):
+        scan(text)
+
+
+def test_what_stands_in_strings_and_comments_does_not_count() -> None:
+    quotes = ("'", "'''", '"', '"' * 3)
+    text = "".join(f"k{n} = {quote}{'[.=,' * 3_000}{quote}\n" for n, quote in enumerate(quotes))
+    assert scan(text + "# " + "[.=," * 3_000 + "\nlast = 7").of(("last",)) > 48_000
 
 
 def test_the_deepest_is_read() -> None:

@@ -210,6 +210,19 @@ def test_the_command(tmp_path: Path) -> None:
             assert (result.exit_code, said in result.output) == (code, True), result.output
 
 
+def test_a_missing_step_has_no_position(tmp_path: Path) -> None:
+    absent = (
+        "sequence with maxspan=1m [process where process.name == 'a'] ![process where process.name == 'b']"
+    )
+    query = absent.replace("'", '"')
+    (tmp_path / "r.toml").write_text(RULE.replace('process where process.name == "a"', query))
+    second = '{ event = "one", set = { process.name = "b" }, at = "1s" }'
+    both = f'[[quiet]]\nname = "is quiet"\nevents = ["one", {second}]\n'
+    (tmp_path / "r.test.toml").write_text(BASES + FIRE + both)
+    result = CliRunner().invoke(command, [str(tmp_path)])
+    assert result.exit_code == 0, result.output
+
+
 def test_rules_without_tests_and_tests_without_rules(tmp_path: Path) -> None:
     (tmp_path / "bare.toml").write_text(RULE)
     (tmp_path / "lone.test.toml").write_text(BASES + FIRE + QUIET)
