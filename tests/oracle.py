@@ -876,12 +876,14 @@ class _Data:
         return list(itertools.product(*columns))
 
 
-def _key_rank(value: Any) -> tuple[int, Any]:
-    """Equal for equal key values only (1 is no `true`), and ordered across kinds."""
+def _key_rank(value: Any) -> tuple[Any, ...]:
+    """Equal for equal key values only (1 is no `true`), and ordered across kinds: nothing, numbers with
+    `true` right before 1, dates, texts."""
     if value is None:
-        return (0, 0)
-    kinds = [Kind.BOOLEAN, Kind.NUMBER, Kind.DATE, Kind.STRING]
-    return (1 + kinds.index(json_kind(value)), value)
+        return (0,)
+    kind = json_kind(value)
+    order = {Kind.BOOLEAN: 1, Kind.NUMBER: 1, Kind.DATE: 2, Kind.STRING: 3}
+    return (order[kind], value, kind is Kind.NUMBER)
 
 
 def rank(key: tuple[Any, ...]) -> tuple[Any, ...]:
