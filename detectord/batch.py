@@ -281,7 +281,8 @@ def key_order(key: JoinKey) -> tuple[tuple[int, float, str], ...]:
     """Join keys in Elasticsearch's order: null first, numbers by value, text by code point."""
     return tuple(
         (0, 0.0, "") if part is None
-        else (1, float(part), "") if isinstance(part, (bool, int, float))
+        else (1, float(part), "" if isinstance(part, bool) else "number")
+        if isinstance(part, (bool, int, float))
         else (2, 0.0, part)
         for part in key
     )  # fmt: skip

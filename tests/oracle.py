@@ -690,7 +690,11 @@ class _Condition:
                 inner = convert(self.value(operand, row).value, Kind.BOOLEAN)
                 return None if inner is None else not inner
             case ast.Comparison(op=op, left=left, right=right):
-                return compare(op, self.value(left, row), self.value(right, row))
+                a, b = self.value(left, row), self.value(right, row)
+                for side, other in ((a, b), (b, a)):
+                    if op in ("==", "!=") and side.constant and side.value is None:
+                        return (other.value is None) == (op == "==")  # a test for null, never null itself
+                return compare(op, a, b)
             case ast.In():
                 return self._in(expr, row)
             case ast.Pattern(op=op, value=operand, patterns=patterns):
@@ -872,12 +876,14 @@ class _Data:
         return list(itertools.product(*columns))
 
 
-def _key_rank(value: Any) -> tuple[int, Any]:
-    """Equal for equal key values only (1 is no `true`), and ordered across kinds."""
+def _key_rank(value: Any) -> tuple[Any, ...]:
+    """Equal for equal key values only (1 is no `true`), and ordered across kinds: nothing, numbers with
+    `true` right before 1, dates, texts."""
     if value is None:
-        return (0, 0)
-    kinds = [Kind.BOOLEAN, Kind.NUMBER, Kind.DATE, Kind.STRING]
-    return (1 + kinds.index(json_kind(value)), value)
+        return (0,)
+    kind = json_kind(value)
+    order = {Kind.BOOLEAN: 1, Kind.NUMBER: 1, Kind.DATE: 2, Kind.STRING: 3}
+    return (order[kind], value, kind is Kind.NUMBER)
 
 
 def rank(key: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -1009,8 +1015,9 @@ class _Host:
 
 
 def hosts_of(event: dict[str, Any]) -> list[str]:
-    """The hosts that an event is of; "" if it names none."""
-    return sorted(set(_texts(event, "host.id"))) or [""]
+    """The host that an event is of; "" if it names none, or several."""
+    named = set(_texts(event, "host.id")) - {""}
+    return sorted(named) if len(named) == 1 else [""]
 
 
 def _texts(event: dict[str, Any], path: str) -> list[str]:

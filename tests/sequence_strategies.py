@@ -246,7 +246,7 @@ def _case(plan: bytes, parts: list[bytes], *, named: bool) -> Case:
         "tiebreaker_field": "rank" if ranked else None,
         "size": None if pipes else choices.pick((None,) * 7 + (2,)),
     }
-    others = absent + "X" + ("U" if until else "")
+    others = absent * 3 + "X" + ("U" if until else "")
     made = _Plan(waited, others, keys.paths, unit, maxspan, options["timestamp_field"], ranked, named)
     body = ast.Sequence(steps, keys.shared, maxspan, until)
     return Case(ast.Query(body, pipes), _events(parts, made), options)

@@ -20,6 +20,7 @@ from detectord.compiler.predicates import (
     And,
     AnyElement,
     Combination,
+    Common,
     Constant,
     Exists,
     FieldLeaf,
@@ -94,6 +95,18 @@ def load_matcher(source: str, name: str, *, combinations: int, overflow: Callabl
     return matcher
 
 
+def in_common(values: tuple[Any, ...], others: tuple[Any, ...]) -> bool:
+    """Whether two fields of one type have a value in common."""
+    return bool(values) and not set(values).isdisjoint(others)
+
+
+def in_common_as_json(values: tuple[Any, ...], others: tuple[Any, ...]) -> bool:
+    """The same of fields without a type: `true` is not 1, a text no number."""
+    if not values or not others:
+        return False
+    return not {(isinstance(v, bool), v) for v in values}.isdisjoint((isinstance(v, bool), v) for v in others)
+
+
 class _SpentError(Exception):
     """The searches through the arrays of one event have done as much work as they may."""
 
@@ -156,6 +169,8 @@ _NAMES: Mapping[str, object] = {
     "compile_wildcards": compile_wildcards,
     "product": product,
     "spent": spent,
+    "in_common": in_common,
+    "in_common_as_json": in_common_as_json,
 }
 
 
@@ -235,6 +250,12 @@ class _Emitter:
                 return self._combination(predicate)
             case AnyElement():
                 return self._search(predicate)
+            case Common():
+                one, other = _source_of_scope(predicate.scope), _source_of_scope(predicate.other_scope)
+                values = self._values(one, predicate.view, predicate.path)
+                others = self._values(other, predicate.view, predicate.other)
+                test = "in_common" if predicate.view != "values" else "in_common_as_json"
+                return f"{test}({values}, {others})"
             case Related(relation=relation, inner=inner):
                 return f"named[{relation + ' of'!r}]({inner})"
         assert not isinstance(predicate, (And, Or))

@@ -22,6 +22,7 @@ from detectord.compiler.predicates import (
     And,
     AnyElement,
     Combination,
+    Common,
     Constant,
     Exists,
     FieldLeaf,
@@ -169,6 +170,8 @@ class _Lowering:
             constant = self._constant(right)
             if constant is not None:
                 return self._field_comparison(op, left, constant)
+            if op == "==" and isinstance(right, ast.Field):
+                return self._fields_in_common(left, right)
         return self._combination(ast.Comparison(op, left, right))
 
     def _is_null(self, expr: ast.Expr) -> Predicate:
@@ -187,6 +190,14 @@ class _Lowering:
         if kind is Type.VERSION:
             return _of(field, Range(_path(field), "versions", op, version_key(str(bound))))
         return _of(field, Range(_path(field), _VIEWS[kind], op, bound))
+
+    def _fields_in_common(self, left: ast.Field, right: ast.Field) -> Predicate:
+        """Two fields that are equal have a value in common: no pairs need to be tried."""
+        builder = Builder()
+        kind = _common_type(self._value(left, builder), self._value(right, builder))
+        if kind is None or _VIEWS[kind] not in (_VIEWS[self._type(left)], _VIEWS[self._type(right)]):
+            return self._combination(ast.Comparison("==", left, right))
+        return Common(_path(left), left.scope, _path(right), right.scope, _VIEWS[kind])
 
     def _membership(self, expr: ast.In) -> Predicate:
         if isinstance(expr.value, ast.Field):
@@ -273,7 +284,9 @@ class _Lowering:
                 return _Typed(builder.apply("inverse", boolean), Type.BOOLEAN, inner.constant)
             case ast.Comparison(op=op, left=left, right=right):
                 a, b = self._value(left, builder), self._value(right, builder)
-                return _Typed(_compare(builder, op, a, b), Type.BOOLEAN, a.constant and b.constant)
+                return _null_test(builder, op, a, b) or _Typed(
+                    _compare(builder, op, a, b), Type.BOOLEAN, a.constant and b.constant
+                )
             case ast.In():
                 return self._value_of_in(expr, builder)
             case ast.Pattern():
@@ -410,6 +423,18 @@ def _folded_all(values: Iterable[Scalar]) -> frozenset[Scalar]:
 
 
 # --- how operands meet -----------------------------------------------------------------------
+
+
+def _null_test(builder: Builder, op: str, left: _Typed, right: _Typed) -> _Typed | None:
+    """What `… == null` or `… != null` comes to, which is never null itself; None for any other comparison."""
+    if op not in ("==", "!="):
+        return None
+    for side, tested in ((right, left), (left, right)):
+        if isinstance(side.operand, Fixed) and side.operand.value is None:
+            result = builder.apply("is_null", tested.operand)
+            result = result if op == "==" else builder.apply("inverse", result)
+            return _Typed(result, Type.BOOLEAN, tested.constant)
+    return None
 
 
 class _Members(NamedTuple):

@@ -13,6 +13,7 @@ from detectord.compiler.predicates import (
     And,
     AnyElement,
     Combination,
+    Common,
     Constant,
     Exists,
     InBlocks,
@@ -72,6 +73,8 @@ def _cost(leaf: Predicate) -> int:
             return 30 + 10 * len(patterns)
         case Of(leaf=inner):
             return 1 + _cost(inner)
+        case Common():
+            return 10
         case Related():
             return 1_000
         case Combination(program=program):

@@ -115,6 +115,17 @@ class Combination:
 
 
 @dataclass(frozen=True, slots=True)
+class Common:
+    """Two fields, each of what its scope says, have a value in common in the view."""
+
+    path: str
+    scope: str
+    other: str
+    other_scope: str
+    view: View
+
+
+@dataclass(frozen=True, slots=True)
 class Of:
     """The leaf, asked of something else than the event at hand: of the event of an earlier step, or of an
     element that stands for a variable."""
@@ -142,7 +153,7 @@ class Related:
 
 
 FieldLeaf = Exists | Member | Range | InBlocks | Wildcards | Regex
-Leaf = FieldLeaf | Combination | Of | AnyElement | Related
+Leaf = FieldLeaf | Combination | Common | Of | AnyElement | Related
 Predicate = Constant | And | Or | Not | Leaf
 
 TRUE = Constant(True)
@@ -196,6 +207,8 @@ def aliases(predicate: Predicate) -> set[str]:
             found = {scope} | aliases(condition)
         case Combination(program=program):
             found = program.scopes()
+        case Common(scope=scope, other_scope=other):
+            found = {scope, other}
         case _:
             found = set()
     return {scope for scope in found if scope and not scope.startswith("$")}
@@ -229,6 +242,8 @@ def _leaf_line(leaf: Leaf) -> str:
     match leaf:
         case Of(scope=scope, leaf=inner):
             return f"of {scope}: {_leaf_line(inner)}"
+        case Common(path=path, scope=scope, other=other, other_scope=other_scope, view=view):
+            return f"common {view} {path} of {scope or 'event'}, {other} of {other_scope or 'event'}"
         case Related(relation=relation, inner=number):
             return f"{relation} of inner query {number}"
         case Exists(path=path, view=view):

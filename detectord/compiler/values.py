@@ -145,6 +145,11 @@ def comparison(op: str) -> Function:
     return compared
 
 
+def is_null() -> Function:
+    """Whether a value is null; never null itself."""
+    return lambda value: value is None
+
+
 def arithmetic(op: str) -> Function:
     """`a op b` of numbers."""
     return ARITHMETIC[op]
@@ -273,7 +278,7 @@ OPERATIONS: Mapping[str, Callable[..., Function]] = MappingProxyType(
     {
         operation.__name__: operation
         for operation in (
-            comparison, arithmetic, negative, function, as_text, as_number, as_boolean, as_address,
+            comparison, is_null, arithmetic, negative, function, as_text, as_number, as_boolean, as_address,
             as_instant, as_version, text_of_address, text_of_instant, folded, member, in_blocks, wildcards,
             regex, inverse, conjunction, disjunction, found,
         )

@@ -94,7 +94,7 @@ class _Checker:
         for key in body.keys:
             self.key(key)
         for step in (*body.steps, *([until] if until else [])):
-            self.conditions.check(step.event.condition)
+            self.conditions.check(step.event.condition, must_hold=not step.missing and step is not until)
             for key in step.keys:
                 self.key(key)
         self.matching_keys(body, until)

@@ -70,12 +70,12 @@ class Conditions:
         self._fields: list[ast.Field] = []  # all that were checked, in the order of the text
         self._variables: dict[str, str] = {}  # the path of the array that each variable in sight is of
 
-    def check(self, condition: ast.Expr) -> None:
-        """Check a whole condition."""
+    def check(self, condition: ast.Expr, *, must_hold: bool = True) -> None:
+        """Check a whole condition. `must_hold`: there is no match without it."""
         before = self._errors
         self._condition(condition)
         # What is wrong in itself has no truth worth a warning
-        if self._errors == before and constants.truth(condition) is False:
+        if must_hold and self._errors == before and constants.truth(condition) is False:
             self._find(Code.ALWAYS_FALSE, condition.span, "no event satisfies it, so the rule never alerts")
 
     def type_of(self, field: ast.Field) -> Type:

@@ -40,6 +40,10 @@ def truth(condition: ast.Expr) -> bool | None:
             return _opposite(truth(ast.Comparison("==", left, right)))
         case ast.In(value, items, insensitive, True):
             return _opposite(truth(ast.In(value, items, insensitive)))
+        case ast.ArraySearch(condition=inner) | ast.Lineage(event=ast.EventQuery(condition=inner)):
+            return False if truth(inner) is False else None
+        case ast.In(items=items) if all(constant(item) is None for item in items):
+            return False
         case _:
             found = constant(condition)
             return None if found is UNKNOWN else found is True
@@ -71,8 +75,8 @@ def _opposite(value: bool | None) -> bool | None:
 
 
 def _comparison(op: str, a: Constant, b: Constant) -> Constant:
-    if op == "==" and (a is None or b is None):
-        return UNKNOWN if a is UNKNOWN or b is UNKNOWN else a is b
+    if op in ("==", "!=") and (a is None or b is None):  # a test for null, which is never null itself
+        return UNKNOWN if a is UNKNOWN or b is UNKNOWN else (a is b) == (op == "==")
     if op not in ("==", "!=") and (a is None or b is None):
         return None  # null has no order, whatever it is compared with
     return UNKNOWN if a is UNKNOWN or b is UNKNOWN else compare(op, a, b)

@@ -108,7 +108,7 @@ class Code(enum.Enum):
     ALIAS_TWICE = "E221", "two steps are named `{name}`"
     ALIAS_NOT_READABLE = "E222", "`{name}` cannot be read {place}"
     UNKNOWN_ALIAS = "E223", "no step is named `{name}`"
-    REPEATED_CLAUSE = "E224", "this step has {what} twice"
+    REPEATED_CLAUSE = "E224", "{place} has {what} twice"
 
     SAMPLE_WITHOUT_KEYS = "E230", "a sample needs at least one join key"
 

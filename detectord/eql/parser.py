@@ -211,23 +211,24 @@ class _Builder:
         return ast.Join(tuple(steps), header.keys, until, span=span)
 
     def header(self, children: list[Any]) -> _Header:
+        self._once_each(children, "the header")
         return _Header(*self._keys_then_with(children))
 
     def step(self, children: list[Any]) -> ast.Step:
         bracket, event, close, *rest = children
-        self._once_each(rest)
+        self._once_each(rest, "this step")
         named = next((part for part in rest if isinstance(part, _Alias)), None)
         keys, clause = self._keys_then_with([part for part in rest if part is not named])
         span = bracket.span.to(rest[-1].span if rest else close.span)
         step = ast.Step(event, keys, self._runs(clause), bracket.text == "![", span=span)
         return replace(step, alias=named.name.text, alias_span=named.name.span) if named else step
 
-    def _once_each(self, parts: list[Any]) -> None:
-        """A step has one `by`, one `with` and one `as`."""
+    def _once_each(self, parts: list[Any], place: str) -> None:
+        """There is one `by`, one `with` and one `as`."""
         seen: set[type] = set()
         for part in list(parts):
             if type(part) in seen:
-                self.find(Code.REPEATED_CLAUSE, part.span, what=f"`{part.word}`")
+                self.find(Code.REPEATED_CLAUSE, part.span, place=place, what=f"`{part.word}`")
                 parts.remove(part)
             seen.add(type(part))
 
@@ -296,7 +297,7 @@ class _Builder:
         if len(tokens) == 1 and type(count) is int and 1 <= count <= MAX_RUNS:
             return count
         self.find(Code.BAD_RUNS, clause.amount.span, limit=MAX_RUNS)
-        return 1
+        return 2  # so that nobody misses a second step
 
     def _unknown_with(self, clause: _With, known: str) -> None:
         self.find(

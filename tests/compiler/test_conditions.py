@@ -188,11 +188,20 @@ def test_category(category: str, document: dict[str, Any], expected: bool) -> No
 def test_too_many_combinations_are_counted_and_false() -> None:
     overflow = Overflow()
     document = {"x": list(range(11)), "y": [*range(100, 109), 10]}
-    query = parsed("x == y")
+    query = parsed("x - y == 0")
     assert matches(query, document, combinations=110, overflow=overflow) is True
     assert overflow.count == 0
     assert matches(query, document, combinations=109, overflow=overflow) is False
     assert overflow.count == 1
+
+
+def test_fields_in_common_need_no_combinations() -> None:
+    document = {"x": [*range(1_000), "a", True], "y": [*range(1_000, 2_000), "a"], "z": [1.0, "true", "1"]}
+    assert matches(parsed("x == y"), document, combinations=1)
+    assert matches(parsed("x == z"), document, combinations=1)
+    assert not matches(parsed("y == z"), document, combinations=1)
+    assert not matches(parsed("x == nothing"), document, combinations=1)
+    assert not matches(parsed("z == w"), {"z": [1, "true"], "w": [True, "1"]}, combinations=1)
 
 
 # --- any event ---------------------------------------------------------------------------------

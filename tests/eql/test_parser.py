@@ -277,6 +277,8 @@ STEPS = "[any where true] [any where true]"
         (f"sequence {STEPS} until [any where true] until [any where true]", Code.UNEXPECTED_TOKEN),
         (f"sequence {STEPS} fork", Code.FORK_NOT_SUPPORTED),
         (f"sequence {STEPS} by a by b", Code.REPEATED_CLAUSE),
+        (f"sequence by a by b {STEPS} {STEPS}", Code.REPEATED_CLAUSE),
+        (f"sample by a by b {STEPS} {STEPS}", Code.REPEATED_CLAUSE),
         (f"sequence {STEPS} as x as y", Code.REPEATED_CLAUSE),
         (f"sequence {STEPS} as", Code.UNEXPECTED_TOKEN),
         (f"sequence {STEPS} with runs=2 as x", Code.ALIAS_MISPLACED),
