@@ -1,9 +1,9 @@
 """From an event to the rules it satisfies: the stateless half of the engine.
 
 An event names its virtual index; that decides once and for all which rules may see it (the index
-gate), and the plan kept for the index sorts their steps by the category they ask for. What is left is
-tested exactly. Plans are a bounded cache: an attacker who writes `data_stream.dataset` can empty it,
-not grow it.
+gate). Gates and kind of the event pick a plan (`engine.plans`), which says by look-ups which steps the
+event may satisfy; these are tested exactly. What is kept per index is a bounded cache: an attacker who
+writes `data_stream.dataset` can empty it, not grow it.
 
 A matcher that raises is a bug of ours, never a reason to lose the other rules: the error is tallied
 under the rule and the event goes on.
@@ -17,14 +17,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from detectord.compiler.compiled import CompiledRule, JoinKey, Matcher, Role, RuleSet
+from detectord.compiler.compiled import CompiledRule, JoinKey, Role, RuleSet
 from detectord.compiler.keys import join_keys, key_values
 from detectord.compiler.stages import HOST
 from detectord.engine.lineage import Identity
+from detectord.engine.plans import Entry, Planner
 from detectord.events.event import Event
 from detectord.events.index import NOTHING_SAID, UNKNOWN_INDEX, IndexGate, SourceIndex, virtual_index
 
-MAX_PLANS = 1_000
+MAX_INDICES = 1_000
+"""Virtual indices whose gates are remembered."""
+
 MAX_KEY_LENGTH = 512
 """Characters of a join key's value, or of a sid, that go into state as they are."""
 
@@ -49,19 +52,6 @@ class Found:
     """For each host.id of an event that starts or ends a process, what it says of it."""
 
 
-class _Entry(NamedTuple):
-    rule: CompiledRule
-    step: int
-    matcher: Matcher
-
-
-@dataclass(slots=True)
-class _Plan:
-    """The steps that an index admits: per event-category field, by the category they ask for."""
-
-    fields: list[tuple[str, dict[str, list[_Entry]], list[_Entry]]]
-
-
 class Dispatcher:
     """Finds the rules and steps an event satisfies. `topic_indices` says which virtual index the events
     of a topic have that do not tell it themselves, or that are all said to have it. Of rules with state
@@ -76,10 +66,13 @@ class Dispatcher:
     ) -> None:
         self._rules = tuple(_distinct(rule for rule in rules.rules if rule.rule.enabled))
         self._gates = [IndexGate(() if rule.rule.ignore_index else rule.rule.index) for rule in self._rules]
-        self._plans: dict[str, _Plan] = {}
+        self._open: dict[str, int] = {}
+        self._planner = Planner(self._rules)
         self._max_key_tuples = max_key_tuples
         self._with_lineage = any(rule.asks_for_relatives for rule in self._rules)
         self._topic_indices = dict(topic_indices or {})
+        self.tested = 0
+        """How many steps were tested exactly."""
 
     def find(self, event: Event, tallies: Tallies) -> Found:
         """Everything that `event` satisfies."""
@@ -90,12 +83,12 @@ class Dispatcher:
             tallies["unknown_index", event.record.topic] += 1
             if source.drop_unknown:
                 return found
-        steps: dict[int, list[_Entry]] = {}
-        for path, by_category, anything in self._plan(index).fields:
-            for category in dict.fromkeys(event.text(path)):
-                for entry in by_category.get(category, ()):
-                    self._try(entry, event, found, steps, tallies)
-            for entry in anything:
+        steps: dict[int, list[Entry]] = {}
+        plan, _ = self._planner.plan(self._planner.kind(event, self._open_gates(index)))
+        candidates = plan.candidates(event)
+        if candidates:
+            for entry in plan.chosen(candidates):
+                self.tested += 1
                 self._try(entry, event, found, steps, tallies)
         for entries in steps.values():
             hit = self._hit(entries, event, tallies)
@@ -108,7 +101,7 @@ class Dispatcher:
         return found
 
     def _try(
-        self, entry: _Entry, event: Event, found: Found, steps: dict[int, list[_Entry]], tallies: Tallies
+        self, entry: Entry, event: Event, found: Found, steps: dict[int, list[Entry]], tallies: Tallies
     ) -> None:
         rule = entry.rule
         try:
@@ -121,11 +114,9 @@ class Dispatcher:
             tallies["rule_match", rule.rule.rule_id, "event"] += 1
             found.rules.append(rule)
             return
-        entries = steps.setdefault(id(rule), [])
-        if all(other.step != entry.step for other in entries):
-            entries.append(entry)
+        steps.setdefault(id(rule), []).append(entry)
 
-    def _hit(self, entries: list[_Entry], event: Event, tallies: Tallies) -> StepHit | None:
+    def _hit(self, entries: list[Entry], event: Event, tallies: Tallies) -> StepHit | None:
         rule = entries[0].rule
         steps: list[tuple[int, tuple[JoinKey, ...]]] = []
         for entry in sorted(entries, key=lambda e: -e.step):
@@ -137,27 +128,15 @@ class Dispatcher:
                 steps.append((entry.step, tuple(map(_bounded, keys))))
         return StepHit(rule, tuple(steps)) if steps else None
 
-    def _plan(self, index: str) -> _Plan:
-        plan = self._plans.get(index)
-        if plan is None:
-            if len(self._plans) >= MAX_PLANS:
-                self._plans.clear()
-            plan = self._plans[index] = self._make_plan(index)
-        return plan
-
-    def _make_plan(self, index: str) -> _Plan:
-        fields: dict[str, tuple[dict[str, list[_Entry]], list[_Entry]]] = {}
-        for rule, gate in zip(self._rules, self._gates, strict=True):
-            if not gate.admits(index):
-                continue
-            by_category, anything = fields.setdefault(rule.category_field, ({}, []))
-            for number, step in enumerate(rule.steps):
-                entry = _Entry(rule, number, step.matcher)
-                if step.category is None:
-                    anything.append(entry)
-                else:
-                    by_category.setdefault(step.category, []).append(entry)
-        return _Plan([(path, by_category, anything) for path, (by_category, anything) in fields.items()])
+    def _open_gates(self, index: str) -> int:
+        """The rules that see the events of an index, a bit each."""
+        gates = self._open.get(index)
+        if gates is None:
+            if len(self._open) >= MAX_INDICES:
+                self._open.clear()
+            gates = sum(1 << number for number, gate in enumerate(self._gates) if gate.admits(index))
+            self._open[index] = gates
+        return gates
 
 
 def step_label(rule: CompiledRule, step: int) -> str:
