@@ -13,20 +13,27 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from detectord.compiler.compiled import CompiledRule, JoinKey, Role, RuleSet
 from detectord.compiler.keys import join_keys, key_values
 from detectord.compiler.stages import HOST
 from detectord.engine.lineage import Identity
-from detectord.engine.plans import Entry, Planner
+from detectord.engine.plans import HOT, INDEX_FIELDS, Entry, Plan, Planner
 from detectord.events.event import Event
 from detectord.events.index import NOTHING_SAID, UNKNOWN_INDEX, IndexGate, SourceIndex, virtual_index
+from detectord.events.narrow import NarrowEvent, Narrowing
+from detectord.events.record import Record
 
 MAX_INDICES = 1_000
 """Virtual indices whose gates are remembered."""
+
+MAX_KEYS = 10_000
+"""Tuples of values of discriminators whose plan is remembered."""
 
 MAX_KEY_LENGTH = 512
 """Characters of a join key's value, or of a sid, that go into state as they are."""
@@ -52,6 +59,14 @@ class Found:
     """For each host.id of an event that starts or ends a process, what it says of it."""
 
 
+class _Settled(NamedTuple):
+    """What is known of events with the same values of discriminators and index fields."""
+
+    plan: Plan
+    candidates: Callable[[Any], int]
+    has_no_category: bool
+
+
 class Dispatcher:
     """Finds the rules and steps an event satisfies. `topic_indices` says which virtual index the events
     of a topic have that do not tell it themselves, or that are all said to have it. Of rules with state
@@ -63,11 +78,17 @@ class Dispatcher:
         *,
         max_key_tuples: int = 1_000,
         topic_indices: Mapping[str, SourceIndex] | None = None,
+        hot: int = HOT,
     ) -> None:
         self._rules = tuple(_distinct(rule for rule in rules.rules if rule.rule.enabled))
         self._gates = [IndexGate(() if rule.rule.ignore_index else rule.rule.index) for rule in self._rules]
         self._open: dict[str, int] = {}
-        self._planner = Planner(self._rules)
+        self._planner = Planner(self._rules, hot)
+        self._forgotten = 0
+        self._settled: dict[tuple[object, ...], _Settled] = {}
+        self.narrowing = self._planner.narrowing
+        """What decodes for `find_narrow`."""
+        self._key = _key_of(self.narrowing, (*INDEX_FIELDS, *self._planner.discriminators))
         self._max_key_tuples = max_key_tuples
         self._with_lineage = any(rule.asks_for_relatives for rule in self._rules)
         self._topic_indices = dict(topic_indices or {})
@@ -76,24 +97,79 @@ class Dispatcher:
 
     def find(self, event: Event, tallies: Tallies) -> Found:
         """Everything that `event` satisfies."""
+        if not event.text("event.category"):
+            tallies["no_category", event.record.topic] += 1
         source = self._topic_indices.get(event.record.topic, NOTHING_SAID)
         index = virtual_index(event, source.name, force=source.force)
-        found = Found()
         if index == UNKNOWN_INDEX:
             tallies["unknown_index", event.record.topic] += 1
             if source.drop_unknown:
-                return found
-        steps: dict[int, list[Entry]] = {}
-        plan, _ = self._planner.plan(self._planner.kind(event, self._open_gates(index)))
-        candidates = plan.candidates(event)
+                return Found()
+        plan = self._planner.plan(self._planner.kind(event, self._open_gates(index)))
+        return self._found(event, plan, plan.candidates(event), tallies)
+
+    def find_narrow(self, root: Struct, record: Record, tallies: Tallies) -> tuple[Event, Found] | None:
+        """As `find`, of an event in structs of `narrowing`; None if it satisfies nothing."""
+        key = self._key(root)
+        known = self._settled.get(key)
+        if known is None or self._topic_indices:
+            return self._find_unsettled(key, root, record, tallies)
+        plan, candidates_of, has_no_category = known
+        if has_no_category:
+            tallies["no_category", record.topic] += 1
+        candidates = candidates_of(root)
+        if not candidates:
+            return None
+        event = NarrowEvent(self.narrowing, root, record)
+        return event, self._found(event, plan, candidates, tallies)
+
+    def _find_unsettled(
+        self, key: tuple[object, ...], root: Struct, record: Record, tallies: Tallies
+    ) -> tuple[Event, Found] | None:
+        """As `find_narrow`, of an event whose key does not tell the plan: nothing is known of the key yet, or
+        the event's index is told by something else."""
+        event = NarrowEvent(self.narrowing, root, record)
+        source = self._topic_indices.get(record.topic, NOTHING_SAID)
+        index = virtual_index(event, source.name, force=source.force)
+        is_unknown = index == UNKNOWN_INDEX
+        if (is_unknown and source.drop_unknown) or self._with_lineage:
+            return event, self.find(event, tallies)
+        tells_index = type(key[0]) is str and key[0] != "" and not self._topic_indices
+        own_key = key if tells_index else (index, key)
+        known = self._settled.get(own_key)
+        if known is None:
+            self._settle(own_key, event, index)
+            return event, self.find(event, tallies)
+        if is_unknown:
+            tallies["unknown_index", record.topic] += 1
+        if known.has_no_category:
+            tallies["no_category", record.topic] += 1
+        candidates = known.candidates(root)
+        return (event, self._found(event, known.plan, candidates, tallies)) if candidates else None
+
+    def _settle(self, key: tuple[object, ...], event: Event, index: str) -> None:
+        """Remember the plan of the events that have this key, if it is to stay."""
+        planner = self._planner
+        plan = planner.settled(planner.kind(event, self._open_gates(index)))
+        if plan is None or plan.narrow_candidates is None:
+            return
+        if len(self._settled) >= MAX_KEYS or self._forgotten != planner.forgotten:
+            self._settled.clear()
+            self._forgotten = planner.forgotten
+        self._settled[key] = _Settled(plan, plan.narrow_candidates, not event.text("event.category"))
+
+    def _found(self, event: Event, plan: Plan, candidates: int, tallies: Tallies) -> Found:
+        """What is left of the candidates when they are tested exactly."""
+        found = Found()
         if candidates:
+            steps: dict[int, list[Entry]] = {}
             for entry in plan.chosen(candidates):
                 self.tested += 1
                 self._try(entry, event, found, steps, tallies)
-        for entries in steps.values():
-            hit = self._hit(entries, event, tallies)
-            if hit is not None:
-                found.hits.append(hit)
+            for entries in steps.values():
+                hit = self._hit(entries, event, tallies)
+                if hit is not None:
+                    found.hits.append(hit)
         if self._with_lineage:
             hosts = key_values(HOST, event)
             told = (Identity.of(event, host if isinstance(host, str) else "") for host in hosts)
@@ -137,6 +213,21 @@ class Dispatcher:
             gates = sum(1 << number for number, gate in enumerate(self._gates) if gate.admits(index))
             self._open[index] = gates
         return gates
+
+
+def _key_of(narrowing: Narrowing, paths: Iterable[str]) -> Callable[[Any], tuple[object, ...]]:
+    """What gives the values of the paths, where structs have them as values: emitted, because objects are
+    fetched once that way."""
+    places = [narrowing.places[path].attributes for path in paths if path in narrowing.places]
+    objects = dict.fromkeys(place[:-1] for place in places)
+    names = {attributes: f"object_{number}" for number, attributes in enumerate(objects)}
+    lines = [f" {name} = {'.'.join(('root', *attributes))}" for attributes, name in names.items()]
+    key = "".join(f"{names[place[:-1]]}.{place[-1]}, " for place in places)
+    namespace: dict[str, Any] = {}
+    source = "\n".join(["def key(root):", *lines, f" return ({key})"])
+    exec(compile(source, "<key>", "exec"), namespace)  # noqa: S102  # names of attributes alone
+    made: Callable[[Any], tuple[object, ...]] = namespace["key"]
+    return made
 
 
 def step_label(rule: CompiledRule, step: int) -> str:

@@ -21,9 +21,9 @@ Rule 3: plans and remembered values have bounds, and when one is reached all is 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from detectord.compiler.compiled import CompiledRule, Matcher
 from detectord.compiler.predicates import (
@@ -39,16 +39,21 @@ from detectord.compiler.predicates import (
     Range,
     Regex,
     Wildcards,
+    fields,
 )
 from detectord.engine.leaves import LONGEST_REMEMBERED, FieldIndex
 from detectord.eql.text import Scalar
-from detectord.events.event import Event
+from detectord.events.event import Event, scalars_under
+from detectord.events.narrow import Narrowing
 
 DISCRIMINATORS = (
     "event.category", "event.type", "event.action", "host.os.type", "event.code", "event.dataset",
     "event.module", "event.provider", "event.outcome", "event.kind", "network.direction",
 )  # fmt: skip
 """Fields of few values that many rules ask for; beside them, the category fields of the rules."""
+
+INDEX_FIELDS = ("data_stream.dataset", "data_stream.type", "data_stream.namespace")
+"""Fields that tell the index of an event, if the first of them is a text."""
 
 ROUNDS = 4
 """Clauses of a step that are asked before the step is tested exactly."""
@@ -267,6 +272,10 @@ class Table:
         self._masks.setdefault(leaf, [0] * (ROUNDS + 1))[place] |= bit
         self.is_first = self.is_first or place == 0
 
+    def says_at(self, place: int) -> bool:
+        """True if some value sets a bit at the place."""
+        return any(masks[place] for masks in self._masks.values())
+
     def masks(self, value: Scalar) -> Masks:
         """The masks for one value, as JSON has it."""
         if not isinstance(value, str):
@@ -283,6 +292,20 @@ class Table:
         """The masks for a field that has several values."""
         every = [masks for masks in map(self.masks, values) if masks is not _NO_MASKS]
         return _union(every) if every else _NO_MASKS
+
+    def masks_of(self, raw: object) -> Masks:
+        """The masks for what a struct holds, which is a value or a tuple of values and None."""
+        if not isinstance(raw, tuple):
+            assert isinstance(raw, Scalar)
+            return self.masks(raw)
+        found = self.all_masks([value for value in raw if value is not None])
+        if (
+            sum([len(value) if isinstance(value, str) else LONGEST_REMEMBERED for value in raw])
+            < LONGEST_REMEMBERED
+        ):
+            self._room.take()
+            self.remembered[raw] = found
+        return found
 
     def _combined(self, leaves: Iterable[int]) -> Masks:
         own = self._masks
@@ -303,7 +326,7 @@ def _union(every: Sequence[Sequence[int]]) -> Masks:
 class Plan:
     """The steps that one kind of events may satisfy, a bit each, in the order of the rules."""
 
-    __slots__ = ("entries", "open", "tables")
+    __slots__ = ("entries", "narrow_candidates", "open", "tables")
 
     def __init__(self, entries: Sequence[Entry], open_: Sequence[int], tables: Sequence[Table]) -> None:
         self.entries = entries
@@ -311,6 +334,8 @@ class Plan:
         """By round the steps that have no clause there."""
         self.tables = tables
         """First those that round 0 reads."""
+        self.narrow_candidates: Callable[[Any], int] | None = None
+        """As `candidates`, of structs."""
 
     def candidates(self, event: Event) -> int:
         """The steps that `event` may satisfy."""
@@ -327,6 +352,10 @@ class Plan:
         if not candidates:
             return 0
         found += [masks for masks in (_masks_of(table, event) for table in tables) if masks is not _NO_MASKS]
+        return self._remaining(candidates, found)
+
+    def _remaining(self, candidates: int, found: Sequence[Masks]) -> int:
+        """Those of the candidates of round 0 that the later rounds leave, too."""
         for number in range(1, ROUNDS):
             holding = self.open[number]
             for masks in found:
@@ -335,6 +364,71 @@ class Plan:
         for masks in found:
             candidates &= ~masks[ROUNDS]
         return candidates
+
+    def compile(self, narrowing: Narrowing) -> None:
+        """Make `narrow_candidates` for structs of that kind: the rounds written out, each with the tables
+        that have something to say in it, and an end as soon as no step is left."""
+        if any(table.path not in narrowing.places for table in self.tables):
+            return
+        names: dict[str, Any] = {"none": _NO_MASKS, "under": scalars_under}
+        lines = ["def narrow_candidates(root):", f" left = {self.open[0]}"]
+        loaded: list[int] = []
+        waiting = list(range(len(self.tables)))
+        for place in (0, ROUNDS, *range(1, ROUNDS)):
+            # What rules steps out comes in two parts: first from the values at hand, at the end from the rest
+            self._write_round(place, narrowing, names, lines, loaded, waiting)
+        self._write_round(ROUNDS, narrowing, names, lines, loaded, waiting, last=True)
+        exec(compile("\n".join([*lines, " return left"]), "<plan>", "exec"), names)  # noqa: S102  # ours alone
+        self.narrow_candidates = names["narrow_candidates"]
+
+    def _write_round(
+        self,
+        place: int,
+        narrowing: Narrowing,
+        names: dict[str, Any],
+        lines: list[str],
+        loaded: list[int],
+        waiting: list[int],
+        *,
+        last: bool = False,
+    ) -> None:
+        told = [number for number, table in enumerate(self.tables) if table.says_at(place)]
+        if place != ROUNDS or last:
+            for number in [number for number in told if number in waiting]:
+                waiting.remove(number)
+                loaded.append(number)
+                lines += self._loading(number, narrowing, names)
+        masks = " | ".join(f"masks_{number}[{place}]" for number in told if number in loaded)
+        if place == 0:
+            lines += [f" left |= {masks}"] * bool(masks)
+        elif place == ROUNDS:
+            lines += [f" left &= ~({masks})"] * bool(masks)
+        elif self.open[place] != self._all:
+            lines.append(f" left &= {self.open[place]}{' | ' * bool(masks)}{masks}")
+        else:
+            return
+        lines.append(" if not left: return 0")
+
+    @property
+    def _all(self) -> int:
+        return (1 << len(self.entries)) - 1
+
+    def _loading(self, number: int, narrowing: Narrowing, names: dict[str, Any]) -> list[str]:
+        """The lines that look a field's value up."""
+        table = self.tables[number]
+        place = narrowing.places[table.path]
+        names[f"get_{number}"] = table.remembered.get
+        names[f"make_{number}"] = table.masks_of
+        value = ".".join(("root", *place.attributes))
+        under = f"tuple(under(value, {place.rest or None!r}))" if place.rest is not None else ""
+        return [
+            f" value = {value}",
+            f" if value is None: masks_{number} = none",
+            " else:",
+            *([f"  value = {under}"] if under else []),
+            f"  masks_{number} = get_{number}(value)",
+            f"  if masks_{number} is None: masks_{number} = make_{number}(value)",
+        ]
 
     def chosen(self, candidates: int) -> Iterable[Entry]:
         """The entries of the bits that are set."""
@@ -358,7 +452,7 @@ def _masks_of(table: Table, event: Event) -> Masks:
 class Planner:
     """Picks the plan for an event, and makes it when there is reason to."""
 
-    def __init__(self, rules: Sequence[CompiledRule]) -> None:
+    def __init__(self, rules: Sequence[CompiledRule], hot: int = HOT) -> None:
         self.discriminators = tuple(
             dict.fromkeys([*DISCRIMINATORS, *(rule.category_field for rule in rules)])
         )
@@ -388,7 +482,10 @@ class Planner:
         self._room = _Room()
         self._plans: dict[tuple[int, Kind], Plan] = {}
         self._seen: dict[Kind, int] = {}
-        self._hot = HOT
+        self._hot = hot
+        self.forgotten = 0
+        """How often all plans were forgotten."""
+        self.narrowing = Narrowing(_read_by(rules), (*self.discriminators, *INDEX_FIELDS))
 
     def truth(self, path: str, values: Iterable[Scalar]) -> int:
         """The leaves on the discriminator `path` that hold if it has these values."""
@@ -409,30 +506,36 @@ class Planner:
                 truth |= self.truth(path, values)
         return gates, truth
 
-    def plan(self, kind: Kind) -> tuple[Plan, bool]:
-        """The plan for events of a kind, and whether it stays the plan of this kind."""
-        gates, truth = kind
-        plan = self._plans.get((self._known, kind))
+    def plan(self, kind: Kind) -> Plan:
+        """The plan for an event of this kind."""
+        plan = self.settled(kind)
         if plan is not None:
-            return plan, True
-        seen = self._seen.get(kind, 0) + 1
+            return plan
         if len(self._seen) >= 8 * MAX_PLANS:
             self._seen.clear()
-        self._seen[kind] = seen
+        seen = self._seen[kind] = self._seen.get(kind, 0) + 1
         if seen > self._hot:
-            return self._kept(self._known, kind), True
-        return self._kept(self._categories, (gates, truth & self._categories)), False
+            return self._kept(self._known, kind)
+        gates, truth = kind
+        return self._kept(self._categories, (gates, truth & self._categories))
+
+    def settled(self, kind: Kind) -> Plan | None:
+        """The plan that all further events of this kind have; None: that is still open."""
+        return self._plans.get((self._known, kind))
 
     def _kept(self, known: int, kind: Kind) -> Plan:
         plan = self._plans.get((known, kind))
         if plan is None:
             if len(self._plans) >= MAX_PLANS:
                 # Whoever makes kinds on purpose is to wait longer for each
-                self._hot *= 4
+                self._hot = 4 * self._hot + 1
+                self.forgotten += 1
                 self._plans.clear()
                 self._seen.clear()
                 self._room.clear()
             plan = self._plans[known, kind] = self._made(known, *kind)
+            if known == self._known:
+                plan.compile(self.narrowing)
         return plan
 
     def _made(self, known: int, gates: int, truth: int) -> Plan:
@@ -468,6 +571,17 @@ def _node(numbering: _Numbering, predicate: Predicate) -> _Node:
         return numbering.node(predicate)
     except RecursionError:
         return _Fixed.OPEN
+
+
+def _read_by(rules: Iterable[CompiledRule]) -> set[str]:
+    """The fields that rules read."""
+    paths: set[str] = set()
+    for rule in rules:
+        paths |= {rule.timestamp_field, rule.tiebreaker_field}
+        for step in rule.steps:
+            paths |= fields(step.predicate)
+            paths.update(key.path for key in step.keys)
+    return paths
 
 
 class _Numbering:
