@@ -217,6 +217,11 @@ def _cost_of(leaf: FieldLeaf, is_discriminator: bool) -> int:
             return 3_000
 
 
+def _size(leaf: FieldLeaf) -> int:
+    """The number of literals or patterns of a leaf."""
+    return len(leaf.values) if isinstance(leaf, Member) else len(getattr(leaf, "patterns", ()))
+
+
 def _literal_length(pattern: str) -> int:
     return sum(character not in "*?" for character in pattern)
 
@@ -257,11 +262,15 @@ class _Room:
 class Table:
     """What the values of one field say of a plan's steps."""
 
-    __slots__ = ("_index", "_masks", "_room", "is_first", "path", "remembered")
+    __slots__ = ("_index", "_masks", "_room", "is_first", "path", "remembered", "ruled_out_by", "rules_out")
 
     def __init__(self, path: str, index: FieldIndex, room: _Room) -> None:
         self.path = path
         self.is_first = False
+        self.rules_out = 0
+        """The steps that some value rules out."""
+        self.ruled_out_by = 0
+        """How many literals and patterns do."""
         self.remembered = room.new()
         self._index = index
         self._room = room
@@ -377,6 +386,8 @@ class Plan:
         for place in (0, ROUNDS, *range(1, ROUNDS)):
             # What rules steps out comes in two parts: first from the values at hand, at the end from the rest
             self._write_round(place, narrowing, names, lines, loaded, waiting)
+            if place == 0 and self.open[0]:
+                self._write_exclusions(narrowing, names, lines, loaded, waiting)
         self._write_round(ROUNDS, narrowing, names, lines, loaded, waiting, last=True)
         exec(compile("\n".join([*lines, " return left"]), "<plan>", "exec"), names)  # noqa: S102  # ours alone
         self.narrow_candidates = names["narrow_candidates"]
@@ -408,6 +419,23 @@ class Plan:
         else:
             return
         lines.append(" if not left: return 0")
+
+    def _write_exclusions(
+        self,
+        narrowing: Narrowing,
+        names: dict[str, Any],
+        lines: list[str],
+        loaded: list[int],
+        waiting: list[int],
+    ) -> None:
+        """Steps without a clause are left by every round, unless a value rules them out: so that is looked at
+        early, field by field, the one with most to rule out first."""
+        ruling = [number for number in waiting if self.tables[number].rules_out & self.open[0]]
+        for number in sorted(ruling, key=lambda number: -self.tables[number].ruled_out_by):
+            waiting.remove(number)
+            loaded.append(number)
+            lines += self._loading(number, narrowing, names)
+            lines += [f" left &= ~masks_{number}[{ROUNDS}]", " if not left: return 0"]
 
     @property
     def _all(self) -> int:
@@ -554,7 +582,10 @@ class Planner:
                 for leaf in clause:
                     self._table(leaf, tables).add(leaf, number, bit)
             for leaf in variant.excludes:
-                self._table(leaf, tables).add(leaf, ROUNDS, bit)
+                table = self._table(leaf, tables)
+                table.add(leaf, ROUNDS, bit)
+                table.rules_out |= bit
+                table.ruled_out_by += _size(self._leaves[leaf])
         return Plan(entries, open_, sorted(tables.values(), key=lambda table: not table.is_first))
 
     def _table(self, leaf: int, tables: dict[str, Table]) -> Table:
