@@ -40,6 +40,7 @@ check: $(READY)  ## what CI asks besides the tests: lint, types, layers, generat
 fuzz: $(READY)  ## hold the engines against the oracle, and mutated rules against the front end (CASES=100000)
 	$(BIN)/python tests/fuzz.py --cases $(CASES)
 	$(BIN)/python tests/fuzz.py --front-end --cases $(CASES)
+	$(BIN)/python tests/differential.py
 
 bench: $(READY)  ## how long rules take to load; events a second of the shipped rules, by number of workers
 	$(BIN)/python tests/bench/load.py
