@@ -138,7 +138,8 @@ class Dispatcher:
         own_key = key if tells_index else (index, key)
         known = self._settled.get(own_key)
         if known is None:
-            self._settle(own_key, event, index)
+            known = self._settle(own_key, event, index)
+        if known is None:
             return event, self.find(event, tallies)
         if is_unknown:
             tallies["unknown_index", record.topic] += 1
@@ -147,16 +148,18 @@ class Dispatcher:
         candidates = known.candidates(root)
         return (event, self._found(event, known.plan, candidates, tallies)) if candidates else None
 
-    def _settle(self, key: tuple[object, ...], event: Event, index: str) -> None:
+    def _settle(self, key: tuple[object, ...], event: Event, index: str) -> _Settled | None:
         """Remember the plan of the events that have this key, if it is to stay."""
         planner = self._planner
         plan = planner.settled(planner.kind(event, self._open_gates(index)))
         if plan is None or plan.narrow_candidates is None:
-            return
+            return None
         if len(self._settled) >= MAX_KEYS or self._forgotten != planner.forgotten:
             self._settled.clear()
             self._forgotten = planner.forgotten
-        self._settled[key] = _Settled(plan, plan.narrow_candidates, not event.text("event.category"))
+        known = _Settled(plan, plan.narrow_candidates, not event.text("event.category"))
+        self._settled[key] = known
+        return known
 
     def _found(self, event: Event, plan: Plan, candidates: int, tallies: Tallies) -> Found:
         """What is left of the candidates when they are tested exactly."""
