@@ -67,6 +67,9 @@ MAX_REMEMBERED = 100_000
 HOT = 8
 """Events of a kind before it gets a plan of its own."""
 
+_MAX_TRUTHS = 10_000
+"""Values of discriminators of which is remembered what they say."""
+
 _MAX_VARIANTS = 64
 """Ways of folding a step that are kept, by what its discriminators say."""
 
@@ -509,13 +512,14 @@ class Planner:
         self.indices = {path: FieldIndex(numbered) for path, numbered in numbering.by_path().items()}
         self._room = _Room()
         self._plans: dict[tuple[int, Kind], Plan] = {}
+        self._truths: dict[tuple[str, tuple[Scalar, ...]], int] = {}
         self._seen: dict[Kind, int] = {}
         self._hot = hot
         self.forgotten = 0
         """How often all plans were forgotten."""
         self.narrowing = Narrowing(_read_by(rules), (*self.discriminators, *INDEX_FIELDS))
 
-    def truth(self, path: str, values: Iterable[Scalar]) -> int:
+    def _truth(self, path: str, values: tuple[Scalar, ...]) -> int:
         """The leaves on the discriminator `path` that hold if it has these values."""
         index = self.indices.get(path)
         truth = 0
@@ -523,6 +527,12 @@ class Planner:
             for value in values:
                 for leaf in index.holding(value):
                     truth |= 1 << leaf
+        # Equal numbers and booleans may be different values
+        if all([isinstance(value, str) and len(value) <= LONGEST_REMEMBERED for value in values[:9]]):
+            if len(self._truths) >= _MAX_TRUTHS:
+                self._truths.clear()
+            if len(values) < 9:
+                self._truths[path, values] = truth
         return truth
 
     def kind(self, event: Event, gates: int) -> Kind:
@@ -531,7 +541,8 @@ class Planner:
         for path in self.discriminators:
             values = event.values(path)
             if values:
-                truth |= self.truth(path, values)
+                own = self._truths.get((path, values))
+                truth |= self._truth(path, values) if own is None else own
         return gates, truth
 
     def plan(self, kind: Kind) -> Plan:
