@@ -528,7 +528,7 @@ class Planner:
                 for leaf in index.holding(value):
                     truth |= 1 << leaf
         # Equal numbers and booleans may be different values
-        if all([isinstance(value, str) and len(value) <= LONGEST_REMEMBERED for value in values[:9]]):
+        if all(isinstance(value, str) and len(value) <= LONGEST_REMEMBERED for value in values[:9]):
             if len(self._truths) >= _MAX_TRUTHS:
                 self._truths.clear()
             if len(values) < 9:
