@@ -40,6 +40,7 @@ check: $(READY)  ## what CI asks besides the tests: lint, types, layers, generat
 fuzz: $(READY)  ## hold the engines against the oracle, and mutated rules against the front end (CASES=100000)
 	$(BIN)/python tests/fuzz.py --cases $(CASES)
 	$(BIN)/python tests/fuzz.py --front-end --cases $(CASES)
+	$(BIN)/python tests/differential.py
 
 
 bench: $(READY)  ## what everything costs, side by side (QUICK=1: sooner; ONLY=engine,hostile: these sections)

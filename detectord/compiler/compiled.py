@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from detectord.compiler.predicates import TRUE, Predicate
 from detectord.events.event import Event
 from detectord.rules.rule import Rule
 
@@ -53,6 +54,7 @@ class CompiledStep:
     missing steps counted. `joint`, if any, is to be asked as well, when the event's turn has come; `matcher`
     then says only whether it may say yes. `reads`: the aliases it names, each with the number of that event
     in a partial.
+    `predicate` is what `matcher` was emitted from, the category apart.
     """
 
     category: str | None
@@ -67,6 +69,7 @@ class CompiledStep:
     place: int = 0
     joint: JointMatcher | None = None
     reads: tuple[tuple[str, int], ...] = ()
+    predicate: Predicate = TRUE
 
 
 @dataclass(frozen=True, slots=True)

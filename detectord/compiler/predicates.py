@@ -214,6 +214,20 @@ def aliases(predicate: Predicate) -> set[str]:
     return {scope for scope in found if scope and not scope.startswith("$")}
 
 
+def fields(predicate: Predicate) -> set[str]:
+    """The paths of the event at hand whose values a predicate reads; what it searches for elements apart."""
+    match predicate:
+        case And(operands=operands) | Or(operands=operands):
+            return set().union(*map(fields, operands))
+        case Not(operand=operand):
+            return fields(operand)
+        case Exists() | Member() | Range() | InBlocks() | Wildcards() | Regex():
+            return {predicate.path}
+        case Combination(program=program):
+            return program.paths()
+    return set()
+
+
 def render(predicate: Predicate) -> str:
     """The tree as text, an operand a line, for people and for golden files."""
     return "\n".join(_lines(predicate))

@@ -343,4 +343,5 @@ def _frozen(step: StepDraft, events: Mapping[str, int]) -> CompiledStep:
         step.place,
         step.joint_matcher,
         reads,
+        step.predicate,
     )

@@ -78,6 +78,10 @@ class Program:
         """Of what it loads fields."""
         return {each.scope for each in self.instructions if isinstance(each, Load)}
 
+    def paths(self) -> set[str]:
+        """The fields that it loads of the event at hand."""
+        return {each.path for each in self.instructions if isinstance(each, Load) and not each.scope}
+
     def lines(self) -> list[str]:
         """The program as text."""
         lines: list[str] = []

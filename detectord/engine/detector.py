@@ -16,9 +16,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from detectord.compiler.compiled import CompiledRule, RuleSet
 from detectord.engine.detection import Detection
-from detectord.engine.dispatch import Dispatcher, Tallies, step_label
+from detectord.engine.dispatch import Dispatcher, Found, Tallies, step_label
 from detectord.engine.hits import (
     PROCESS_ENDS,
     PROCESS_TOLD,
@@ -94,6 +96,8 @@ class Detector:
         self._dispatcher = Dispatcher(
             rules, max_key_tuples=settings.max_key_tuples, topic_indices=dict(settings.topic_indices)
         )
+        self.narrowing = self._dispatcher.narrowing
+        """What decodes for `evaluate_narrow`."""
         self._rules: dict[str, list[CompiledRule]] = {}
         for rule in rules.rules:
             if rule.waits and rule.rule.enabled:
@@ -106,9 +110,22 @@ class Detector:
     def evaluate(self, event: Event, tallies: Tallies) -> tuple[list[Ranked], list[EventHits]]:
         """What an event satisfies: detections of event rules, and its step hits. What is to be counted
         goes into `tallies`: it belongs to the batch, not to the state."""
-        if not event.text("event.category"):
-            tallies["no_category", event.record.topic] += 1
-        found = self._dispatcher.find(event, tallies)
+        return self._evaluated(event, self._dispatcher.find(event, tallies), tallies)
+
+    def evaluate_narrow(
+        self, root: Struct, record: Record, tallies: Tallies
+    ) -> tuple[Event, list[Ranked], list[EventHits]] | None:
+        """As `evaluate`, of an event that `narrowing` decoded, and the event; None if it satisfies nothing.
+
+        Raises:
+            DecodeError: the record, whose document was needed in full, is nested too deep.
+        """
+        found = self._dispatcher.find_narrow(root, record, tallies)
+        return None if found is None else (found[0], *self._evaluated(*found, tallies))
+
+    def _evaluated(
+        self, event: Event, found: Found, tallies: Tallies
+    ) -> tuple[list[Ranked], list[EventHits]]:
         arrival = event.record.arrival
         detections = [
             Ranked((arrival, AT_ONCE, rule.rule.rule_id, ""), Detection(rule, (event,)))

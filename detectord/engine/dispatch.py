@@ -1,9 +1,9 @@
 """From an event to the rules it satisfies: the stateless half of the engine.
 
 An event names its virtual index; that decides once and for all which rules may see it (the index
-gate), and the plan kept for the index sorts their steps by the category they ask for. What is left is
-tested exactly. Plans are a bounded cache: an attacker who writes `data_stream.dataset` can empty it,
-not grow it.
+gate). Gates and kind of the event pick a plan (`engine.plans`), which says by look-ups which steps the
+event may satisfy; these are tested exactly. What is kept per index is a bounded cache: an attacker who
+writes `data_stream.dataset` can empty it, not grow it.
 
 A matcher that raises is a bug of ours, never a reason to lose the other rules: the error is tallied
 under the rule and the event goes on.
@@ -12,18 +12,28 @@ under the rule and the event goes on.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from detectord.compiler.compiled import CompiledRule, CompiledStep, JoinKey, Matcher, Role, RuleSet
+from msgspec import Struct
+
+from detectord.compiler.compiled import CompiledRule, CompiledStep, JoinKey, Role, RuleSet
 from detectord.compiler.keys import join_keys
 from detectord.engine.bounds import bounded
 from detectord.engine.lineage import Identity
+from detectord.engine.plans import HOT, INDEX_FIELDS, Entry, Plan, Planner
 from detectord.events.event import Event
 from detectord.events.index import NOTHING_SAID, UNKNOWN_INDEX, IndexGate, SourceIndex, virtual_index
+from detectord.events.narrow import NarrowEvent, Narrowing
+from detectord.events.record import Record
 
-MAX_PLANS = 1_000
+MAX_INDICES = 1_000
+"""Virtual indices whose gates are remembered."""
+
+MAX_KEYS = 10_000
+"""Tuples of values of discriminators whose plan is remembered."""
+
 
 Tallies = Counter[tuple[str, ...]]
 """Plain counts by (name, label values …); the supervisor adds them to the metrics."""
@@ -46,17 +56,12 @@ class Found:
     """What an event that starts or ends a process says of it, if a rule may ask."""
 
 
-class _Entry(NamedTuple):
-    rule: CompiledRule
-    step: int
-    matcher: Matcher
+class _Settled(NamedTuple):
+    """What is known of events with the same values of discriminators and index fields."""
 
-
-@dataclass(slots=True)
-class _Plan:
-    """The steps that an index admits: per event-category field, by the category they ask for."""
-
-    fields: list[tuple[str, dict[str, list[_Entry]], list[_Entry]]]
+    plan: Plan
+    candidates: Callable[[Any], int]
+    has_no_category: bool
 
 
 class Dispatcher:
@@ -70,41 +75,108 @@ class Dispatcher:
         *,
         max_key_tuples: int = 1_000,
         topic_indices: Mapping[str, SourceIndex] | None = None,
+        hot: int = HOT,
     ) -> None:
         self._rules = tuple(_distinct(rule for rule in rules.rules if rule.rule.enabled))
         self._gates = [IndexGate(() if rule.rule.ignore_index else rule.rule.index) for rule in self._rules]
-        self._plans: dict[str, _Plan] = {}
+        self._open: dict[str, int] = {}
+        self._planner = Planner(self._rules, hot)
+        self._forgotten = 0
+        self._settled: dict[tuple[object, ...], _Settled] = {}
+        self.narrowing = self._planner.narrowing
+        """What decodes for `find_narrow`."""
+        self._key = _key_of(self.narrowing, (*INDEX_FIELDS, *self._planner.discriminators))
         self._max_key_tuples = max_key_tuples
         self._with_lineage = any(rule.asks_for_relatives for rule in self._rules)
         self._topic_indices = dict(topic_indices or {})
+        self.tested = 0
+        """How many steps were tested exactly."""
 
     def find(self, event: Event, tallies: Tallies) -> Found:
         """Everything that `event` satisfies."""
+        if not event.text("event.category"):
+            tallies["no_category", event.record.topic] += 1
         source = self._topic_indices.get(event.record.topic, NOTHING_SAID)
         index = virtual_index(event, source.name, force=source.force)
-        found = Found()
         if index == UNKNOWN_INDEX:
             tallies["unknown_index", event.record.topic] += 1
             if source.drop_unknown:
-                return found
-        steps: dict[int, list[_Entry]] = {}
-        for path, by_category, anything in self._plan(index).fields:
-            for category in dict.fromkeys(event.text(path)):
-                for entry in by_category.get(category, ()):
-                    self._try(entry, event, found, steps, tallies)
-            for entry in anything:
+                return Found()
+        plan = self._planner.plan(self._planner.kind(event, self._open_gates(index)))
+        return self._found(event, plan, plan.candidates(event), tallies)
+
+    def find_narrow(self, root: Struct, record: Record, tallies: Tallies) -> tuple[Event, Found] | None:
+        """As `find`, of an event in structs of `narrowing`; None if it satisfies nothing."""
+        key = self._key(root)
+        known = self._settled.get(key)
+        if known is None or self._topic_indices:
+            return self._find_unsettled(key, root, record, tallies)
+        plan, candidates_of, has_no_category = known
+        if has_no_category:
+            tallies["no_category", record.topic] += 1
+        candidates = candidates_of(root)
+        if not candidates:
+            return None
+        event = NarrowEvent(self.narrowing, root, record)
+        return event, self._found(event, plan, candidates, tallies)
+
+    def _find_unsettled(
+        self, key: tuple[object, ...], root: Struct, record: Record, tallies: Tallies
+    ) -> tuple[Event, Found] | None:
+        """As `find_narrow`, of an event whose key does not tell the plan: nothing is known of the key yet, or
+        the event's index is told by something else."""
+        event = NarrowEvent(self.narrowing, root, record)
+        source = self._topic_indices.get(record.topic, NOTHING_SAID)
+        index = virtual_index(event, source.name, force=source.force)
+        is_unknown = index == UNKNOWN_INDEX
+        if (is_unknown and source.drop_unknown) or self._with_lineage:
+            return event, self.find(event, tallies)
+        tells_index = type(key[0]) is str and key[0] != "" and not self._topic_indices
+        own_key = key if tells_index else (index, key)
+        known = self._settled.get(own_key)
+        if known is None:
+            known = self._settle(own_key, event, index)
+        if known is None:
+            return event, self.find(event, tallies)
+        if is_unknown:
+            tallies["unknown_index", record.topic] += 1
+        if known.has_no_category:
+            tallies["no_category", record.topic] += 1
+        candidates = known.candidates(root)
+        return (event, self._found(event, known.plan, candidates, tallies)) if candidates else None
+
+    def _settle(self, key: tuple[object, ...], event: Event, index: str) -> _Settled | None:
+        """Remember the plan of the events that have this key, if it is to stay."""
+        planner = self._planner
+        plan = planner.settled(planner.kind(event, self._open_gates(index)))
+        if plan is None or plan.narrow_candidates is None:
+            return None
+        if len(self._settled) >= MAX_KEYS or self._forgotten != planner.forgotten:
+            self._settled.clear()
+            self._forgotten = planner.forgotten
+        known = _Settled(plan, plan.narrow_candidates, not event.text("event.category"))
+        self._settled[key] = known
+        return known
+
+    def _found(self, event: Event, plan: Plan, candidates: int, tallies: Tallies) -> Found:
+        """What is left of the candidates when they are tested exactly."""
+        found = Found()
+        if candidates:
+            steps: dict[int, list[Entry]] = {}
+            for entry in plan.chosen(candidates):
+                self.tested += 1
                 self._try(entry, event, found, steps, tallies)
-        for entries in steps.values():
-            hit = self._hit(entries, event, tallies)
-            if hit is not None:
-                found.hits.append(hit)
+            for entries in steps.values():
+                hit = self._hit(entries, event, tallies)
+                if hit is not None:
+                    found.hits.append(hit)
         if self._with_lineage:
             identity = Identity.of(event)
             found.process = identity if identity.tells else None
         return found
 
     def _try(
-        self, entry: _Entry, event: Event, found: Found, steps: dict[int, list[_Entry]], tallies: Tallies
+        self, entry: Entry, event: Event, found: Found, steps: dict[int, list[Entry]], tallies: Tallies
     ) -> None:
         rule = entry.rule
         try:
@@ -117,11 +189,9 @@ class Dispatcher:
             tallies["rule_match", rule.rule.rule_id, "event"] += 1
             found.rules.append(rule)
             return
-        entries = steps.setdefault(id(rule), [])
-        if all(other.step != entry.step for other in entries):
-            entries.append(entry)
+        steps.setdefault(id(rule), []).append(entry)
 
-    def _hit(self, entries: list[_Entry], event: Event, tallies: Tallies) -> StepHit | None:
+    def _hit(self, entries: list[Entry], event: Event, tallies: Tallies) -> StepHit | None:
         rule = entries[0].rule
         steps: list[tuple[int, tuple[JoinKey, ...]]] = []
         for entry in sorted(entries, key=lambda e: -e.step):
@@ -134,27 +204,30 @@ class Dispatcher:
                 steps.append((entry.step, tuple(map(bounded, keys))))
         return StepHit(rule, tuple(steps)) if steps else None
 
-    def _plan(self, index: str) -> _Plan:
-        plan = self._plans.get(index)
-        if plan is None:
-            if len(self._plans) >= MAX_PLANS:
-                self._plans.clear()
-            plan = self._plans[index] = self._make_plan(index)
-        return plan
+    def _open_gates(self, index: str) -> int:
+        """The rules that see the events of an index, a bit each."""
+        gates = self._open.get(index)
+        if gates is None:
+            if len(self._open) >= MAX_INDICES:
+                self._open.clear()
+            gates = sum(1 << number for number, gate in enumerate(self._gates) if gate.admits(index))
+            self._open[index] = gates
+        return gates
 
-    def _make_plan(self, index: str) -> _Plan:
-        fields: dict[str, tuple[dict[str, list[_Entry]], list[_Entry]]] = {}
-        for rule, gate in zip(self._rules, self._gates, strict=True):
-            if not gate.admits(index):
-                continue
-            by_category, anything = fields.setdefault(rule.category_field, ({}, []))
-            for number, step in enumerate(rule.steps):
-                entry = _Entry(rule, number, step.matcher)
-                if step.category is None:
-                    anything.append(entry)
-                else:
-                    by_category.setdefault(step.category, []).append(entry)
-        return _Plan([(path, by_category, anything) for path, (by_category, anything) in fields.items()])
+
+def _key_of(narrowing: Narrowing, paths: Iterable[str]) -> Callable[[Any], tuple[object, ...]]:
+    """What gives the values of the paths, where structs have them as values: emitted, because objects are
+    fetched once that way."""
+    places = [narrowing.places[path].attributes for path in paths if path in narrowing.places]
+    objects = dict.fromkeys(place[:-1] for place in places)
+    names = {attributes: f"object_{number}" for number, attributes in enumerate(objects)}
+    lines = [f" {name} = {'.'.join(('root', *attributes))}" for attributes, name in names.items()]
+    key = "".join(f"{names[place[:-1]]}.{place[-1]}, " for place in places)
+    namespace: dict[str, Any] = {}
+    source = "\n".join(["def key(root):", *lines, f" return ({key})"])
+    exec(compile(source, "<key>", "exec"), namespace)  # noqa: S102  # names of attributes alone
+    made: Callable[[Any], tuple[object, ...]] = namespace["key"]
+    return made
 
 
 def step_label(rule: CompiledRule, step: CompiledStep) -> str:

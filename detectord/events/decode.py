@@ -38,7 +38,7 @@ _HIT_FIELDS = frozenset(
 )
 """Beside names that begin with `_`, all that a hit has at its root."""
 
-_STORABLE = range(-(2**63) + 1, 2**63)
+STORABLE = range(-(2**63) + 1, 2**63)
 """Event times (ns) that fit 64 bits: the years 1678 to 2261."""
 
 
@@ -176,6 +176,18 @@ def plain_event(record: Record) -> Event:
     return _dated(Event(read_json(record.value), record, None))
 
 
+def full_document(record: Record) -> dict[str, Any]:
+    """The document of a record that is one plain event.
+
+    Raises:
+        DecodeError: it is none.
+    """
+    value = read_json(record.value)
+    if not isinstance(value, dict):
+        raise DecodeError("not_object", f"a JSON {_NAMES.get(type(value), 'value')}, not an object")
+    return value
+
+
 def _event(record: Record, value: dict[str, Any], element: int | None) -> Event:
     document = _out_of_message(_out_of_hit(value))
     return _dated(Event(document, record, None, element=element))
@@ -234,4 +246,4 @@ def event_time(event: Event) -> tuple[int | None, bool]:
 
 def _instant_at(event: Event, path: str) -> int | None:
     """The first instant at `path` that can be stored."""
-    return next((instant for instant in event.instants(path) if instant in _STORABLE), None)
+    return next((instant for instant in event.instants(path) if instant in STORABLE), None)

@@ -155,6 +155,10 @@ class Event:
             )
         return found
 
+    def holds_object(self, key: str) -> bool:
+        """True if the document has an object at this key of its root."""
+        return isinstance(self.document.get(key), dict)
+
     def _view(self, view: View[V], path: str, convert: Callable[[Scalar], V | None]) -> tuple[V, ...]:
         found = view.get(path)
         if found is None:
@@ -193,12 +197,17 @@ _PREFIXED = 16
 
 def _scalars(document: dict[str, Any], path: str) -> Iterator[Scalar]:
     """Every scalar at the path."""
-    for node in _nodes(document, path):
+    return scalars_under(document, path)
+
+
+def scalars_under(part: Any, path: str | None) -> Iterator[Scalar]:
+    """Every scalar at the path in a part of a document; None: the part itself, or its elements."""
+    for node in _nodes(part, path):
         if not isinstance(node, dict):
             yield node
 
 
-def _nodes(document: dict[str, Any], path: str, *, whole: bool = False) -> Iterator[dict[str, Any] | Scalar]:
+def _nodes(document: Any, path: str | None, *, whole: bool = False) -> Iterator[dict[str, Any] | Scalar]:
     """Every scalar and every object at the path, without recursion: neither paths nor documents have a bound
     on depth. With `whole`, what the dotted keys of an object hold behind the path is an object there, too:
     `{"a.b": 1}` has `{"b": 1}` at `a`."""

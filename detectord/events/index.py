@@ -85,7 +85,7 @@ def _alert(event: Event) -> str | None:
 
 
 def _endgame(event: Event) -> str | None:
-    if "endgame" not in event.text("event.module") and not isinstance(event.document.get("endgame"), dict):
+    if "endgame" not in event.text("event.module") and not event.holds_object("endgame"):
         return None
     return f"endgame-{_first(event, 'agent.version', '0')}"
 

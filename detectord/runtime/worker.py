@@ -35,10 +35,11 @@ from detectord.engine.detection import Detection
 from detectord.engine.detector import Detector, EngineSettings, Rank
 from detectord.engine.dispatch import Tallies
 from detectord.engine.hits import EventHits
-from detectord.events.decode import decode, plain_event
+from detectord.events.decode import DecodeError, decode, plain_event
 from detectord.events.event import Event
 from detectord.events.identity import renamed
 from detectord.events.identity import sid as identity
+from detectord.events.narrow import NarrowEvent
 from detectord.events.record import DeadLetter, Partition, Record
 from detectord.events.trim import trim
 from detectord.rules.rule import Rule
@@ -168,11 +169,17 @@ class Worker:
 
     def _evaluate_record(
         self, record: Record, now: int, progress: dict[Partition, int], tallies: Tallies
-    ) -> tuple[list[RankedAlert], list[EventHits]] | DeadLetter:
+    ) -> tuple[Sequence[RankedAlert], Sequence[EventHits]] | DeadLetter:
         """What the events of one record satisfy; nothing of a record that fails half-way is kept."""
+        if len(record.value) <= self._settings.max_event_bytes:
+            root = self._detector.narrowing.decode(record.value)
+            if root is not None:
+                return self._evaluate_narrow(root, record, now, progress, tallies)
         decoded = decode(record, max_bytes=self._settings.max_event_bytes)
         if isinstance(decoded, DeadLetter):
             return decoded
+        if len(decoded) == 1:
+            self._detector.narrowing.learn(decoded[0].document)
         alerts: list[RankedAlert] = []
         found_hits: list[EventHits] = []
         try:
@@ -187,6 +194,32 @@ class Worker:
         tallies["worker_events", str(self._settings.number)] += len(decoded)
         return alerts, found_hits
 
+    def _evaluate_narrow(
+        self, root: msgspec.Struct, record: Record, now: int, progress: dict[Partition, int], tallies: Tallies
+    ) -> tuple[Sequence[RankedAlert], Sequence[EventHits]] | DeadLetter:
+        """As `_evaluate_record`, of a record that is a plain event."""
+        narrowing = self._detector.narrowing
+        own: Tallies = Counter()
+        try:
+            if record.topic in self._settings.keyed:
+                self._check_key(record, NarrowEvent(narrowing, root, record), own)
+            self._note_time(*narrowing.time(root, record), record, progress, own)
+            found = self._detector.evaluate_narrow(root, record, own)
+            alerts: Sequence[RankedAlert] = ()
+            hits: Sequence[EventHits] = ()
+            if found is not None:
+                event, detections, step_hits = found
+                alerts = [self._format(rank, detection, now, own) for rank, detection in detections]
+                hits = self._portable(step_hits, event, one_of_many=False)
+        except DecodeError as error:  # seen only now that the whole document was needed
+            return DeadLetter(record, error.reason, str(error))
+        except Exception as error:  # as above
+            return DeadLetter(record, "poison", f"{type(error).__name__}: {error}"[:200])
+        if own:
+            tallies.update(own)
+        tallies["worker_events", str(self._settings.number)] += 1
+        return alerts, hits
+
     def _check_key(self, record: Record, event: Event, tallies: Tallies) -> None:
         """A key that is not what the source says it is costs balance only, but is to be seen."""
         if record.topic in self._settings.keyed:
@@ -196,14 +229,23 @@ class Worker:
 
     def _note_progress(self, event: Event, progress: dict[Partition, int], tallies: Tallies) -> None:
         """One fast clock must not carry the watermark away: an event counts at most as its record."""
-        partition = (event.record.topic, event.record.partition)
-        if event.bad_timestamp:
-            tallies["bad_timestamp", partition[0]] += 1
-        if event.time is None:
+        self._note_time(event.time, event.bad_timestamp, event.record, progress, tallies)
+
+    def _note_time(
+        self,
+        time: int | None,
+        bad_timestamp: bool,
+        record: Record,
+        progress: dict[Partition, int],
+        tallies: Tallies,
+    ) -> None:
+        if bad_timestamp:
+            tallies["bad_timestamp", record.topic] += 1
+        if time is None:
             return
-        timestamp = event.record.timestamp
-        moment = event.time if timestamp is None else min(event.time, timestamp * 1_000_000)
-        _advance_to(progress, partition, moment)
+        timestamp = record.timestamp
+        moment = time if timestamp is None else min(time, timestamp * 1_000_000)
+        _advance_to(progress, (record.topic, record.partition), moment)
 
     def _count_routes(self, spread: Mapping[int, Sequence[EventHits]], tallies: Tallies) -> None:
         for owner, hits in spread.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from simulation import naming_alert, rules
@@ -11,6 +12,7 @@ from simulation import naming_alert, rules
 from detectord.compiler import Overflow
 from detectord.engine.detector import EngineSettings
 from detectord.engine.watermark import END_OF_TIME
+from detectord.events.event import Event
 from detectord.runtime.protocol import Advance, Barrier, Batch, Chunk, Covered, Outcome, Restore, Stop
 from detectord.runtime.worker import Worker, WorkerSettings, _capped
 
@@ -243,14 +245,14 @@ def test_state_beyond_its_bound_is_evicted_oldest_first_and_counted() -> None:
 def test_an_error_of_ours_costs_one_record_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """The detector is made to fail on one host: a bug that nobody knows yet."""
     one = worker()
-    whole = one._detector.evaluate
+    whole = one._detector._evaluated
 
-    def failing(given: object, tallies: object) -> object:
-        if given.text("host.id") == ("bad",):  # type: ignore[attr-defined]
+    def failing(given: Event, *more: Any) -> object:
+        if given.text("host.id") == ("bad",):
             raise ZeroDivisionError("oops")
-        return whole(given, tallies)  # type: ignore[arg-type]
+        return whole(given, *more)
 
-    monkeypatch.setattr(one._detector, "evaluate", failing)
+    monkeypatch.setattr(one._detector, "_evaluated", failing)
     reply = outcome(one, batch(1, event(1, "a", 1, host="bad"), event(2, "a", 1)))
     assert [(letter.reason, letter.error) for letter in reply.dead_letters] == [
         ("poison", "ZeroDivisionError: oops")

@@ -1,0 +1,288 @@
+"""Narrow decoding: of an event only what rules read.
+
+The paths that are read become a tree of structs, into which one call decodes a record; what they do not
+name is checked and skipped, not built. An event made of one, `NarrowEvent`, answers as one that was decoded
+in full, and is decoded in full when it is asked for something else.
+
+Rule 1: whatever the structs cannot hold faithfully is no narrow event: `decode` gives None, and the record
+is to be decoded in full. Such are records in any form but that of a plain event, arrays or scalars where an
+object is expected, objects where a value is, and dotted keys.
+Rule 2: dotted keys are noticed because keys that are not known are refused, wherever a dotted key could
+mean a path that is read. The other keys have to be known, then: they are learned from the documents that
+were refused, without their contents. Their number and how often they are learned have bounds.
+
+One thing is seen later than by decoding in full: that a part which nobody reads is nested too deep.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+import msgspec
+
+from detectord.events.decode import STORABLE, event_time, full_document
+from detectord.events.event import Event, Scalar, scalars_under
+from detectord.events.record import Record
+from detectord.events.time import parse_instant
+
+MAX_LEARNED = 2_000
+"""Keys that are known for being skipped."""
+
+MAX_LESSONS = 40
+"""How often structs are made anew with more keys; each time takes more refused events than the last."""
+
+_LONGEST_KEY = 100
+
+_LONGEST_TIME = 40
+"""Characters of a time that is remembered."""
+
+_TELLTALE = frozenset(["_source", "fields", "endgame"])
+"""Keys at the root that may make a record more than a plain event: these are never known."""
+
+_WHOLE = frozenset(["Ext"])
+"""Objects of any shape, often in arrays; they are taken as they are."""
+
+ALWAYS = (
+    "@timestamp", "agent.id", "agent.type", "agent.version", "data_stream.dataset", "data_stream.namespace",
+    "data_stream.type", "event.category", "event.created", "event.dataset", "event.id", "event.module",
+    "event.sequence", "host.id",
+    "_index", "@metadata._index", "@metadata.raw_index", "@metadata.beat", "@metadata.version",
+    "kibana.alert.rule.rule_id", "kibana.space_ids",
+)  # fmt: skip
+"""What the engine itself reads of nearly every event: its time, index and identity."""
+
+_Value = str | int | float | bool | None
+_Leaf = _Value | tuple[_Value, ...]
+_Plain = str | int | None
+_PlainLeaf = _Plain | tuple[_Plain, ...]
+"""What can be part of a key: equal values are the same value. (1, 1.0 and true are equal to Python.)"""
+
+_Tree = dict[str, "_Tree"]
+"""A node of the paths by segment; {}: a value."""
+
+
+class Place(NamedTuple):
+    """Where a struct has a field: attributes one below the other, and what of the path is left there (None:
+    nothing, there is a value; otherwise an object that was taken whole)."""
+
+    attributes: tuple[str, ...]
+    rest: str | None
+
+
+class Narrowing:
+    """Decodes the given paths, and those in ALWAYS. The values at `plain` paths are hashable and distinct."""
+
+    def __init__(self, paths: Iterable[str], plain: Collection[str] = ()) -> None:
+        self._plain = frozenset(plain)
+        self._tree: _Tree = {}
+        self.places: dict[str, Place] = {}
+        """By path, for those that structs hold."""
+        kept = sorted({*ALWAYS, *paths, *plain})
+        kept = [path for path in kept if all(path.split(".")) and path.split(".")[0] not in _TELLTALE]
+        for path in kept:
+            node = self._tree
+            for segment in _cut(path):
+                node = node.setdefault(segment, {})
+        self._whole = {"/".join(_cut(path)) for path in kept if self._is_whole(path)}
+        for path in kept:
+            self.places[path] = self._place(path)
+        self._known: dict[str, list[str]] = {}
+        """By the place of an object, the keys in it that are skipped."""
+        self._learned = 0
+        self._lessons = 0
+        self._refused = 0
+        self._make()
+
+    def decode(self, value: bytes) -> msgspec.Struct | None:
+        """The structs of a record that is a plain event; None: it is to be decoded in full."""
+        try:
+            root = self._decode(value)
+            if not value.isascii():
+                value.decode()
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
+        # Without `event` it might be an envelope
+        return None if self._event_of(root) is self._no_event else root
+
+    def learn(self, document: Mapping[str, Any]) -> None:
+        """Know the keys of a document that was refused from now on, or soon."""
+        if self._lessons >= MAX_LESSONS:
+            return
+        new = dict(self._unknown(document))
+        if not any(new.values()):
+            return
+        self._refused += 1
+        if self._refused * 4 < self._lessons * self._lessons:
+            return
+        for place, keys in new.items():
+            taken = keys[: MAX_LEARNED - self._learned]
+            self._learned += len(taken)
+            self._known.setdefault(place, []).extend(taken)
+        self._lessons += 1
+        self._refused = 0
+        self._make()
+
+    def values(self, root: msgspec.Struct, path: str) -> tuple[Scalar, ...] | None:
+        """As `Event.values`; None: only the document in full tells."""
+        place = self.places.get(path)
+        if place is None:
+            return None
+        found: Any = root
+        for attribute in place.attributes:
+            found = getattr(found, attribute)
+        if place.rest is not None:
+            return tuple(scalars_under(found, place.rest or None))
+        if isinstance(found, str):
+            return (found,)
+        if found is None:
+            return ()
+        if isinstance(found, tuple):
+            return tuple([value for value in found if value is not None])
+        return (found,)
+
+    def time(self, root: msgspec.Struct, record: Record) -> tuple[int | None, bool]:
+        """As `decode.event_time`."""
+        written = self._timestamp_of(root)
+        if type(written) is str and len(written) <= _LONGEST_TIME:
+            instant = _instant_of(written)
+            if instant is not None:
+                return instant, False
+        event = NarrowEvent(self, root, record)
+        return event.time, event.bad_timestamp
+
+    # --- making structs -------------------------------------------------------------------------
+
+    def _make(self) -> None:
+        root = self._struct("", self._tree)
+        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(root).decode
+        self._event_of = attrgetter(_attribute("event"))
+        self._timestamp_of = attrgetter(_attribute("@timestamp"))
+        self._no_event = self._event_of(root())
+
+    def _struct(self, place: str, tree: _Tree) -> type[msgspec.Struct]:
+        fields: list[tuple[str, Any, Any]] = []
+        is_open = True
+        for key, below in tree.items():
+            inner = f"{place}/{key}" if place else key
+            default = None
+            kind: Any = _PlainLeaf if inner.replace("/", ".") in self._plain else _Leaf
+            if inner in self._whole:
+                kind, is_open = Any, False
+            elif below:
+                kind, is_open = self._struct(inner, below), False
+                default = kind()
+            fields.append((_attribute(key), kind, msgspec.field(default=default, name=key)))
+        if not is_open:
+            for number, key in enumerate(self._known.get(place, ())):
+                fields.append((f"skipped_{number}", msgspec.Raw, msgspec.field(default=None, name=key)))
+        return msgspec.defstruct(
+            "Narrow", fields, frozen=True, gc=False, kw_only=True, forbid_unknown_fields=not is_open
+        )
+
+    def _is_whole(self, path: str) -> bool:
+        """True if what stands at the end of the (cut) path is an object of any shape, or a value as well as
+        an object."""
+        segments = _cut(path)
+        node = self._tree
+        for segment in segments:
+            node = node[segment]
+        return bool(node) or segments[-1] in _WHOLE
+
+    def _place(self, path: str) -> Place:
+        segments = path.split(".")
+        for end in range(1, len(segments) + 1):
+            if "/".join(segments[:end]) in self._whole:
+                return Place(tuple(map(_attribute, segments[:end])), ".".join(segments[end:]))
+        return Place(tuple(map(_attribute, segments)), None)
+
+    def _unknown(self, document: Mapping[str, Any]) -> Iterable[tuple[str, list[str]]]:
+        """The keys by place that are to be known."""
+        pending: list[tuple[str, _Tree, Mapping[str, Any]]] = [("", self._tree, document)]
+        while pending:
+            place, tree, node = pending.pop()
+            known = self._known.get(place, ())
+            yield (
+                place,
+                [key for key in node if key not in tree and key not in known and _is_harmless(place, key)],
+            )
+            for key, below in tree.items():
+                inner = f"{place}/{key}" if place else key
+                child = node.get(key)
+                if below and isinstance(child, Mapping) and inner not in self._whole:
+                    pending.append((inner, below, child))
+
+
+def _is_harmless(place: str, key: str) -> bool:
+    return "." not in key and len(key) <= _LONGEST_KEY and (bool(place) or key not in _TELLTALE)
+
+
+def _cut(path: str) -> list[str]:
+    """The segments of a path up to an object that is taken whole."""
+    segments = path.split(".")
+    ends = [number for number, segment in enumerate(segments) if segment in _WHOLE]
+    return segments[: ends[0] + 1] if ends else segments
+
+
+def _attribute(key: str) -> str:
+    """The name of a struct's attribute for a key."""
+    if (
+        key.isidentifier()
+        and key.isascii()
+        and not key.startswith(("_", "skipped_", "k_"))
+        and not keyword.iskeyword(key)
+    ):
+        return key
+    return "k_" + re.sub(r"[^A-Za-z0-9]", lambda found: f"_{ord(found[0]):x}_", key)
+
+
+@lru_cache(maxsize=1_000)
+def _instant_of(written: str) -> int | None:
+    """The time that a text tells, if it can be stored; events of one time come together."""
+    instant = parse_instant(written)
+    return instant if instant is not None and instant in STORABLE else None
+
+
+class NarrowEvent(Event):
+    """An event of which a struct has what is mostly asked for; the rest is read from its record when needed.
+
+    To read it may raise DecodeError, which decoding in full would have raised.
+    """
+
+    __slots__ = ("_full", "_narrowing", "_root")
+
+    def __init__(self, narrowing: Narrowing, root: msgspec.Struct, record: Record) -> None:
+        self._narrowing = narrowing
+        self._root = root
+        super().__init__({}, record, None)
+        self._full: dict[str, Any] | None = None
+        self.time, self.bad_timestamp = event_time(self)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The document in full."""
+        if self._full is None:
+            self._full = full_document(self.record)
+        return self._full
+
+    @document.setter
+    def document(self, document: dict[str, Any]) -> None:
+        self._full = document
+
+    def values(self, path: str) -> tuple[Scalar, ...]:
+        """See `Event`."""
+        found = self._values.get(path)
+        if found is None:
+            narrow = self._narrowing.values(self._root, path)
+            if narrow is None:
+                return super().values(path)
+            found = self._values[path] = narrow
+        return found
+
+    def holds_object(self, key: str) -> bool:
+        """See `Event`."""
+        return False if key in _TELLTALE else super().holds_object(key)
