@@ -51,7 +51,7 @@ class Pair:
             tallies: Tallies = Counter()
             found = self.fast.find_narrow(root, record, tallies)
             assert len(decoded) == 1
-            assert (found_of(found[1]) if found is not None else ([], [], [])) == wanted
+            assert (found_of(found[1]) if found is not None else ([], [], None)) == wanted
             assert +tallies == +counted
             event, narrow = decoded[0], NarrowEvent(self.fast.narrowing, root, record)
             assert (narrow.time, narrow.bad_timestamp) == (event.time, event.bad_timestamp)
@@ -69,5 +69,5 @@ def found_of(found: Found) -> tuple[list[Any], list[Any], list[Any]]:
     return (
         sorted(rule.rule.rule_id for rule in found.rules),
         sorted((hit.rule.rule.rule_id, repr(hit.steps)) for hit in found.hits),
-        list(found.processes),
+        found.process,
     )

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from detectord.compiler.compiled import CompiledRule, JoinKey, Matcher, RuleSet
-from detectord.compiler.keys import join_keys, key_values
-from detectord.compiler.stages import HOST
-from detectord.engine.dispatch import Found, StepHit, Tallies, _bounded, _distinct, step_label
+from detectord.compiler.keys import join_keys
+from detectord.engine.bounds import bounded
+from detectord.engine.dispatch import Found, StepHit, Tallies, _distinct, step_label
 from detectord.engine.lineage import Identity
 from detectord.events.event import Event
 from detectord.events.index import NOTHING_SAID, UNKNOWN_INDEX, IndexGate, SourceIndex, virtual_index
@@ -70,9 +70,8 @@ class PlainDispatcher:
             if hit is not None:
                 found.hits.append(hit)
         if self._with_lineage:
-            hosts = key_values(HOST, event)
-            told = (Identity.of(event, host if isinstance(host, str) else "") for host in hosts)
-            found.processes = [identity for identity in told if identity.tells]
+            identity = Identity.of(event)
+            found.process = identity if identity.tells else None
         return found
 
     def _try(
@@ -97,12 +96,13 @@ class PlainDispatcher:
         rule = entries[0].rule
         steps: list[tuple[int, tuple[JoinKey, ...]]] = []
         for entry in sorted(entries, key=lambda e: -e.step):
-            tallies["rule_match", rule.rule.rule_id, step_label(rule, entry.step)] += 1
+            if rule.steps[entry.step].joint is None:
+                tallies["rule_match", rule.rule.rule_id, step_label(rule, rule.steps[entry.step])] += 1
             keys, capped = join_keys(rule.steps[entry.step], event, limit=self._max_key_tuples)
             if capped:
                 tallies["key_tuples_capped", rule.rule.rule_id] += 1
             if keys:
-                steps.append((entry.step, tuple(map(_bounded, keys))))
+                steps.append((entry.step, tuple(map(bounded, keys))))
         return StepHit(rule, tuple(steps)) if steps else None
 
     def _plan(self, index: str) -> _Plan:
