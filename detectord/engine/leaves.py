@@ -32,8 +32,9 @@ from detectord.eql.wildcard import Test, compile_wildcards
 from detectord.events.event import Event
 from detectord.events.record import Record
 
-MAX_REMEMBERED = 20_000
-"""Values remembered a field; when there are more, all are forgotten."""
+MAX_REMEMBERED = 4_000
+"""Values remembered a field; when there are more, all are forgotten. There are some hundred fields, and whoever
+writes events may make every value of every field a new one."""
 
 LONGEST_REMEMBERED = 512
 """Characters of a value that is remembered."""
