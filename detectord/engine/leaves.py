@@ -33,8 +33,8 @@ from detectord.events.event import Event
 from detectord.events.record import Record
 
 MAX_REMEMBERED = 4_000
-"""Values remembered a field; when there are more, all are forgotten. There are some hundred fields, and whoever
-writes events may make every value of every field a new one."""
+"""Values remembered a field; when there are more, all are forgotten. There are some hundred fields, and
+whoever writes events may make every value of every field a new one."""
 
 LONGEST_REMEMBERED = 512
 """Characters of a value that is remembered."""

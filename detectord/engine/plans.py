@@ -64,6 +64,10 @@ MAX_PLANS = 500
 MAX_REMEMBERED = 100_000
 """Values remembered by the tables of all plans together, each of at most LONGEST_REMEMBERED characters."""
 
+MAX_ELEMENTS = 64
+"""Values of one field of an event that are looked up. A look-up asks all rules' leaves, a step only its own,
+and only if all else holds: of an attacker's ten thousand new values the steps are the cheaper judges."""
+
 HOT = 8
 """Events of a kind before it gets a plan of its own."""
 
@@ -300,8 +304,10 @@ class Table:
                 self.remembered[value] = found
         return found
 
-    def all_masks(self, values: Iterable[Scalar]) -> Masks:
+    def all_masks(self, values: Sequence[Scalar]) -> Masks:
         """The masks for a field that has several values."""
+        if len(values) > MAX_ELEMENTS:
+            return self._anything()
         every = [masks for masks in map(self.masks, values) if masks is not _NO_MASKS]
         return _union(every) if every else _NO_MASKS
 
@@ -318,6 +324,12 @@ class Table:
             self._room.take()
             self.remembered[raw] = found
         return found
+
+    def _anything(self) -> Masks:
+        """Any leaf may hold, and none rules a step out."""
+        if not self._masks:
+            return _NO_MASKS
+        return (*_union(list(self._masks.values()))[:ROUNDS], 0)
 
     def _combined(self, leaves: Iterable[int]) -> Masks:
         own = self._masks

@@ -57,10 +57,17 @@ class Engine:
         self.tallies: Tallies = Counter()
 
     def run(self, records: Sequence[Record]) -> int:
-        """Evaluate the events of `records`; how many records."""
+        """Evaluate the events of `records` by the doors a worker takes; how many records."""
+        narrowing = self.detector.narrowing
         for record in records:
+            root = narrowing.decode(record.value) if len(record.value) <= MAX_BYTES else None
+            if root is not None:
+                self.detector.evaluate_narrow(root, record, self.tallies)
+                continue
             events = decode(record, max_bytes=MAX_BYTES)
             assert not isinstance(events, DeadLetter), events.error
+            if len(events) == 1:
+                narrowing.learn(events[0].document)
             self.evaluate(events)
         return len(records)
 

@@ -20,7 +20,7 @@ from testing import shared_data
 
 from detectord.compiler import compile_rule
 from detectord.compiler.compiled import CompiledRule
-from detectord.engine.plans import HOT
+from detectord.engine.plans import HOT, MAX_ELEMENTS
 from detectord.eql.parser import parse
 from detectord.eql.source import Source
 from detectord.events.fields import FIELD_TYPES
@@ -167,6 +167,9 @@ HOSTILE: list[Any] = [
     changed(process__pid=-0.0),
     changed(process__args=["-SAFE\u017f", "b"]),
     changed(process__args=[str(number) for number in range(3_000)] + ["b"]),
+    changed(process__args=[str(number) for number in range(MAX_ELEMENTS + 1)] + ["-safe"]),
+    changed(process__args=["b"] * MAX_ELEMENTS, process__name=["-"] * MAX_ELEMENTS + ["cmd.exe"]),
+    changed(user__id=["?"] * MAX_ELEMENTS + ["S-1-5"], file__path=["/etc/x"] * (MAX_ELEMENTS + 1)),
     changed(process__name="x" * 100_000 + "cmd.exe"),
     changed(data_stream=None),
     changed(data_stream__dataset=""),
