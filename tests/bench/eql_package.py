@@ -48,8 +48,8 @@ def measure(context: Context) -> None:
 
 def loaded(rules: Sequence[CompiledRule]) -> tuple[list[CompiledRule], Any]:
     """The rules that the package takes, too, and its engine with them."""
-    import eql  # type: ignore[import-untyped]
-    from eql.engine import PythonEngine  # type: ignore[import-untyped]
+    import eql  # type: ignore[import-untyped]  # it has no types
+    from eql.engine import PythonEngine  # type: ignore[import-untyped]  # it has no types
 
     engine = PythonEngine({"flatten": False})
     engine.add_output_hook(lambda output: None)

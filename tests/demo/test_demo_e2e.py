@@ -25,7 +25,10 @@ DEMO = [sys.executable, "-m", "detectord", "demo"]
 
 @contextmanager
 def demo(*options: str) -> Iterator[subprocess.Popen[str]]:
+    # Who runs in the background ignores SIGINT, and so would the demo; a handler of ours it does not inherit
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen([*DEMO, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    signal.signal(signal.SIGINT, before)
     try:
         yield process
     finally:

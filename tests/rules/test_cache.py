@@ -9,6 +9,7 @@ import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import ast_strategies
 import pytest
@@ -82,9 +83,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     original = load.read_bytes
 
-    def read_bytes(data: bytes, file: str, **options: object) -> Reading:
+    def read_bytes(data: bytes, file: str, **options: Any) -> Reading:
         names.append(file)
-        return original(data, file, **options)  # type: ignore[arg-type]
+        return original(data, file, **options)
 
     monkeypatch.setattr(load, "read_bytes", read_bytes)
     return names

@@ -23,7 +23,7 @@ RULE: dict[str, Any] = {
     "tags": ["OS: Linux", "Domain: Endpoint"],
     "related_integrations": [{"package": "endpoint"}, {"package": "auditd"}],
 }
-THREAT = {
+THREAT: dict[str, Any] = {
     "framework": "MITRE ATT&CK",
     "tactic": {"id": "TA0002", "name": "Execution", "reference": "https://attack.mitre.org/tactics/TA0002/"},
 }
@@ -197,9 +197,13 @@ def test_all_of_what_is_wrong_in_overlays_is_told(tmp_path: Path) -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    for options in ({"overlay": [tmp_path / "none.yml"]}, {"version_lock": tmp_path / "none.json"}):
+    cases: tuple[dict[str, Any], ...] = (
+        {"overlay": [tmp_path / "none.yml"]},
+        {"version_lock": tmp_path / "none.json"},
+    )
+    for options in cases:
         with pytest.raises(PolicyError, match="cannot be read"):
-            read_policy(**options)  # type: ignore[arg-type]
+            read_policy(**options)
 
 
 # --- versions --------------------------------------------------------------------------------
@@ -222,7 +226,7 @@ def test_a_bad_version_lock(tmp_path: Path, text: str) -> None:
 
 
 def test_the_version_of_attack(tmp_path: Path) -> None:
-    newer = {**THREAT, "tactic": {**THREAT["tactic"], "id": "TA0099"}}  # type: ignore[dict-item]
+    newer = {**THREAT, "tactic": {**THREAT["tactic"], "id": "TA0099"}}
     atlas = {**THREAT, "framework": "MITRE ATLAS"}
     mapping = {"framework": "MITRE ATT&CK", "version": "v19", "threat": [newer, {"bad": 1}]}
     write(tmp_path, {"threat": [THREAT, atlas], "threat_mappings": [mapping]})
