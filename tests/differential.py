@@ -12,7 +12,7 @@ from pathlib import Path
 from dispatching import Pair
 
 from detectord.compiler import compile_rule
-from detectord.engine.plans import HOT
+from detectord.engine.planner import HOT
 from detectord.events.fields import FIELD_TYPES
 from detectord.events.record import Record
 from detectord.rules.load import load

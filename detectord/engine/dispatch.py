@@ -21,8 +21,10 @@ from msgspec import Struct
 from detectord.compiler.compiled import CompiledRule, CompiledStep, JoinKey, Role, RuleSet
 from detectord.compiler.keys import join_keys
 from detectord.engine.bounds import bounded
+from detectord.engine.clauses import Entry
 from detectord.engine.lineage import Identity
-from detectord.engine.plans import HOT, INDEX_FIELDS, Entry, Plan, Planner
+from detectord.engine.planner import HOT, INDEX_FIELDS, Planner
+from detectord.engine.plans import Plan
 from detectord.events.event import Event
 from detectord.events.index import NOTHING_SAID, UNKNOWN_INDEX, IndexGate, SourceIndex, virtual_index
 from detectord.events.narrow import NarrowEvent, Narrowing

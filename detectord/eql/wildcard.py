@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from operator import methodcaller
 
-from detectord.eql.search import compile_search
+from detectord.eql.search import Needle, compile_search
 
 Test = Callable[[str], bool]
 
@@ -40,7 +40,7 @@ tell most apart, and few different lengths to look up."""
 _COST_OF_LOOK_UP = 10
 """How many items of a `startswith` cost as much as one look-up of a slice in a set; about."""
 
-_STARS = re.compile(r"\*+")
+STARS = re.compile(r"\*+")
 _RUN = re.compile(r"[^?]+")
 
 
@@ -145,7 +145,7 @@ def compile_wildcards(patterns: Iterable[str]) -> Test:
     parts: set[str] = set()
     bare: list[str] = []  # nothing but stars and holes
     others: list[Pattern] = []
-    for text in sorted({_STARS.sub("*", pattern) for pattern in patterns}):
+    for text in sorted({STARS.sub("*", pattern) for pattern in patterns}):
         literal = text.strip("*?")
         if literal == text and _is_plain(text):
             plain.add(text)
@@ -228,7 +228,7 @@ def _look_up_test(texts: list[str], cuts: dict[int, slice]) -> Test:
 
 
 def _part_test(parts: set[str]) -> Test:
-    search = compile_search(sorted(parts, key=len))
+    search = compile_search([Needle(part) for part in sorted(parts, key=len)])
     return lambda value: bool(search(value))
 
 
@@ -299,7 +299,7 @@ def _floating_test(patterns: list[tuple[str, Pattern]]) -> Test:
     by_part: dict[str, list[Pattern]] = defaultdict(list)
     for part, pattern in patterns:
         by_part[part].append(pattern)
-    search, candidates = compile_search(list(by_part)), list(by_part.values())
+    search, candidates = compile_search(list(map(Needle, by_part))), list(by_part.values())
 
     def test(value: str) -> bool:
         for number in search(value):

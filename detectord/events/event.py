@@ -15,7 +15,7 @@ has a text, a numeric string is a number; a value that the type cannot have is l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from math import isfinite
 from typing import Any, TypeVar
@@ -138,10 +138,7 @@ class Event:
 
     def versions(self, path: str) -> tuple[str, ...]:
         """What orders the values of a version field: `eql.version.version_key` of their texts."""
-        found = self._versions.get(path)
-        if found is None:
-            found = self._versions[path] = tuple([version_key(text) for text in self.text(path)])
-        return found
+        return self._view(self._versions, path, _version_of)
 
     def elements(self, path: str) -> tuple[Event, ...]:
         """The elements of the array at `path`, each as an event of its own in which it stands at `$`: objects
@@ -187,6 +184,31 @@ def boolean_of(value: Scalar) -> bool | None:
 
 def _address_of(value: Scalar) -> int | None:
     return parse_address(value) if isinstance(value, str) else None
+
+
+def _version_of(value: Scalar) -> str:
+    return version_key(string_of(value))
+
+
+def _folded_of(value: Scalar) -> str:
+    return fold(string_of(value))
+
+
+def _itself(value: Scalar) -> Scalar:
+    return value
+
+
+VIEWS: Mapping[str, Callable[[Scalar], Scalar | None]] = {
+    "values": _itself,
+    "text": string_of,
+    "folded": _folded_of,
+    "numbers": number_of,
+    "booleans": boolean_of,
+    "addresses": _address_of,
+    "dates": parse_date,
+    "versions": _version_of,
+}
+"""By the name of a view what makes of a value as JSON has it what the view has; None: nothing."""
 
 
 # --- look-up ---------------------------------------------------------------------------------

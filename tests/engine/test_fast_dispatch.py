@@ -20,7 +20,8 @@ from testing import shared_data
 
 from detectord.compiler import compile_rule
 from detectord.compiler.compiled import CompiledRule
-from detectord.engine.plans import HOT, MAX_ELEMENTS
+from detectord.engine.planner import HOT
+from detectord.engine.tables import MAX_ELEMENTS
 from detectord.eql.parser import parse
 from detectord.eql.source import Source
 from detectord.events.fields import FIELD_TYPES
