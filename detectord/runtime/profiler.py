@@ -31,7 +31,7 @@ from detectord.compiler.compiled import CompiledRule, CompiledStep, Matcher
 from detectord.compiler.emit import MAX_COMBINATIONS, Overflow, emit_source, load_matcher
 from detectord.compiler.predicates import And, Constant, Member, Predicate
 from detectord.compiler.stages import STAGES, Draft, emit
-from detectord.engine.dispatch import Tallies
+from detectord.engine.tallies import Tallies
 from detectord.events.event import Event
 from detectord.events.record import Record
 from detectord.rules.rule import Rule
