@@ -665,7 +665,8 @@ def _pipes(choices: Choices) -> tuple[ast.Pipe, ...]:
     return tuple(choices.some(1, 2, make))
 
 
-def _blob(size: int) -> st.SearchStrategy[bytes]:
+def blob(size: int) -> st.SearchStrategy[bytes]:
+    """What a case is made from."""
     return st.binary(min_size=size, max_size=size)
 
 
@@ -681,7 +682,7 @@ def event_case(plan: bytes, parts: list[bytes]) -> Case:
 
 def event_cases() -> st.SearchStrategy[Case]:
     """An event query over a few events."""
-    return st.builds(event_case, _blob(160), st.lists(_blob(48), min_size=1, max_size=8))
+    return st.builds(event_case, blob(160), st.lists(blob(48), min_size=1, max_size=8))
 
 
 _KEYS: dict[str, tuple[Any, ...]] = {
@@ -744,7 +745,7 @@ def sequence_case(plan: bytes, parts: list[bytes]) -> Case:
 
 def sequence_cases() -> st.SearchStrategy[Case]:
     """A sequence of two to four steps over a few events, out of order, with ties."""
-    return st.builds(sequence_case, _blob(160), st.lists(_blob(64), min_size=5, max_size=16))
+    return st.builds(sequence_case, blob(160), st.lists(blob(64), min_size=5, max_size=16))
 
 
 def cases() -> st.SearchStrategy[Case]:
