@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, MutableMapping
-from typing import Any, Final, Literal, TextIO
+from typing import Any, Final, Literal, Protocol, TextIO
 
 import ecs_logging
 import structlog
@@ -157,6 +157,14 @@ class _Bridge(logging.Handler):
             say(record.getMessage(), exc_info=record.exc_info)
 
 
+class Warns(Protocol):
+    """What problems are told to: a logger."""
+
+    def warning(self, event: str, **fields: Any) -> Any:
+        """Say it."""
+        ...
+
+
 class Problems:
     """Problems of single records: the first of each kind at once, then one summary a minute.
 
@@ -167,7 +175,7 @@ class Problems:
 
     def __init__(
         self,
-        log: structlog.typing.FilteringBoundLogger,
+        log: Warns,
         clock: Callable[[], float],
         every: float = 60.0,
     ) -> None:

@@ -291,7 +291,7 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry | None = None, *, per_rule: bool = True) -> None:
         # `_created` would be a second series for every first one, read by nobody.
-        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library forgets its type
         self.registry = registry or CollectorRegistry()
         self.per_rule = per_rule
         self._counters = self._made(Counter, "counter")

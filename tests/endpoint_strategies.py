@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hypothesis import strategies as st
-from strategies import KEYWORDS, UNTYPED, Case, Choices, Expressions, World, document_of, put, world_of
+from strategies import KEYWORDS, UNTYPED, Case, Choices, Expressions, World, blob, document_of, put, world_of
 
 from detectord.eql import ast
 
@@ -258,15 +258,11 @@ def lineage_case(plan: bytes, parts: list[bytes]) -> Case:
 # --- strategies ------------------------------------------------------------------------------
 
 
-def _blob(size: int) -> st.SearchStrategy[bytes]:
-    return st.binary(min_size=size, max_size=size)
-
-
 def search_cases() -> st.SearchStrategy[Case]:
     """See `search_case`."""
-    return st.builds(search_case, _blob(160), st.lists(_blob(96), min_size=2, max_size=8))
+    return st.builds(search_case, blob(160), st.lists(blob(96), min_size=2, max_size=8))
 
 
 def lineage_cases() -> st.SearchStrategy[Case]:
     """See `lineage_case`."""
-    return st.builds(lineage_case, _blob(64), st.lists(_blob(24), min_size=4, max_size=16))
+    return st.builds(lineage_case, blob(64), st.lists(blob(24), min_size=4, max_size=16))

@@ -22,6 +22,7 @@ from detectord.eql.source import Source
 from detectord.events.fields import FIELD_TYPES
 from detectord.rules.load import MAX_BYTES, read_bytes
 from detectord.rules.rule import Rule
+from detectord.rules.schema import ReadOptions
 
 ROOT = Path(__file__).parents[1]
 MAX_SECONDS = 1.0
@@ -260,7 +261,7 @@ def _check_query(text: str, *, stream: bool) -> ast.Query | None:
 
 
 def _check_file(data: bytes) -> None:
-    reading = read_bytes(data, "rule.toml", types=FIELD_TYPES)
+    reading = read_bytes(data, "rule.toml", ReadOptions(types=FIELD_TYPES))
     lines = data.decode("utf-8", "replace").replace("\r\n", "\n").count("\n") + 1
     for found in (*reading.findings, *(each for _, each in reading.unknown_keys)):
         assert 1 <= found.line <= lines, found

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hypothesis import strategies as st
-from strategies import Case, Choices, put
+from strategies import Case, Choices, blob, put
 
 from detectord.eql import ast
 
@@ -284,20 +284,16 @@ def sample_case(plan: bytes, parts: list[bytes]) -> Case:
     return Case(ast.Query(ast.Sample(steps, keys.shared)), _events(parts, made), options)
 
 
-def _blob(size: int) -> st.SearchStrategy[bytes]:
-    return st.binary(min_size=size, max_size=size)
-
-
 def shape_cases() -> st.SearchStrategy[Case]:
     """See `shape_case`."""
-    return st.builds(shape_case, _blob(64), st.lists(_blob(20), min_size=8, max_size=30))
+    return st.builds(shape_case, blob(64), st.lists(blob(20), min_size=8, max_size=30))
 
 
 def alias_cases() -> st.SearchStrategy[Case]:
     """See `alias_case`."""
-    return st.builds(alias_case, _blob(80), st.lists(_blob(24), min_size=8, max_size=24))
+    return st.builds(alias_case, blob(80), st.lists(blob(24), min_size=8, max_size=24))
 
 
 def sample_cases() -> st.SearchStrategy[Case]:
     """See `sample_case`."""
-    return st.builds(sample_case, _blob(40), st.lists(_blob(20), min_size=4, max_size=16))
+    return st.builds(sample_case, blob(40), st.lists(blob(20), min_size=4, max_size=16))

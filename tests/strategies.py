@@ -464,6 +464,9 @@ class Expressions:
             return field
         return self.comparison(field, ast.Literal(self.pick((True, False, True, "true", "false"))), ordered=0)
 
+    def block_or_address(self) -> ast.Expr:
+        return constant(self.pick(_BLOCKS) if self.chance(40) else self.some_address())
+
     def address_leaf(self) -> ast.Expr:
         field = self.field(self.world.addresses)
         assert field is not None
@@ -474,8 +477,8 @@ class Expressions:
             blocks = self.some(1, 2, lambda: constant(self.pick(_BLOCKS)))
             return self.perhaps_compared(self.call("cidrmatch", field, *blocks))
         if kind == 2:
-            make = lambda: constant(self.pick(_BLOCKS) if self.chance(40) else self.some_address())  # noqa: E731
-            return ast.In(field, tuple(self.some(1, 3, make)), negated=self.chance(30))
+            values = self.some(1, 3, self.block_or_address)
+            return ast.In(field, tuple(values), negated=self.chance(30))
         if self.chance(50):
             return ast.Comparison(self.pick(_ORDER), field, constant(self.some_address()))
         return self.comparison(field, constant(self.pick(_BLOCKS)), ordered=0)
@@ -655,11 +658,15 @@ def _options(choices: Choices, pipes: tuple[ast.Pipe, ...]) -> dict[str, Any]:
 def _pipes(choices: Choices) -> tuple[ast.Pipe, ...]:
     if not choices.chance(20):
         return ()
-    make = lambda: ast.Pipe(choices.pick(("head", "tail")), (ast.Literal(choices.number(5)),))  # noqa: E731
+
+    def make() -> ast.Pipe:
+        return ast.Pipe(choices.pick(("head", "tail")), (ast.Literal(choices.number(5)),))
+
     return tuple(choices.some(1, 2, make))
 
 
-def _blob(size: int) -> st.SearchStrategy[bytes]:
+def blob(size: int) -> st.SearchStrategy[bytes]:
+    """What a case is made from."""
     return st.binary(min_size=size, max_size=size)
 
 
@@ -675,7 +682,7 @@ def event_case(plan: bytes, parts: list[bytes]) -> Case:
 
 def event_cases() -> st.SearchStrategy[Case]:
     """An event query over a few events."""
-    return st.builds(event_case, _blob(160), st.lists(_blob(48), min_size=1, max_size=8))
+    return st.builds(event_case, blob(160), st.lists(blob(48), min_size=1, max_size=8))
 
 
 _KEYS: dict[str, tuple[Any, ...]] = {
@@ -738,7 +745,7 @@ def sequence_case(plan: bytes, parts: list[bytes]) -> Case:
 
 def sequence_cases() -> st.SearchStrategy[Case]:
     """A sequence of two to four steps over a few events, out of order, with ties."""
-    return st.builds(sequence_case, _blob(160), st.lists(_blob(64), min_size=5, max_size=16))
+    return st.builds(sequence_case, blob(160), st.lists(blob(64), min_size=5, max_size=16))
 
 
 def cases() -> st.SearchStrategy[Case]:

@@ -13,11 +13,12 @@ from detectord.cli.exits import ExitCode
 from detectord.cli.options import cached, ruled
 from detectord.cli.sarif import sarif
 from detectord.events.fields import FIELD_TYPES
-from detectord.rules.load import Loaded, load
+from detectord.rules.ledger import Loaded
+from detectord.rules.load import load
 from detectord.rules.policy import Policy
 from detectord.rules.report import has_implicit_maxspan, kind_of_rule, routing, span_of
 from detectord.rules.rule import Rule
-from detectord.rules.schema import spelled_span
+from detectord.rules.spans import spelled_span
 
 
 @click.command()

@@ -12,14 +12,14 @@ from detectord.compiler.compiled import CompiledRule, CompiledStep, Role
 from detectord.config import Duration
 from detectord.rules.keys import MATURITIES
 from detectord.rules.load import read_contents
-from detectord.rules.schema import Reading
+from detectord.rules.schema import Reading, ReadOptions
 
 
 @click.command()
 @click.argument("file", metavar="RULE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def command(file: Path) -> None:
     """Show the matchers that the rules in the file RULE were compiled to. Exceptions are not part of them."""
-    contents = read_contents(file, maturity=MATURITIES)
+    contents = read_contents(file, ReadOptions(maturity=MATURITIES))
     readings = [each for each in contents if isinstance(each, Reading) and each.is_rule]
     for reading in readings:
         if reading.rule is None:

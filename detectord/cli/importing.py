@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from detectord.cli.exits import ExitCode, Failure, explained
-from detectord.rules.load import LEDGER
+from detectord.rules.files import LEDGER
 from detectord.sigma.documents import read
 from detectord.sigma.ledger import Ledger
 

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from detectord import __version__
 from detectord.eql.diagnostics import Code
 from detectord.rules.findings import Finding, RuleCode
-from detectord.rules.load import Entry, Loaded
+from detectord.rules.ledger import Entry, Loaded
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 

@@ -19,9 +19,11 @@ from detectord.batch import match_rule
 from detectord.cli.exits import ExitCode
 from detectord.compiler import compile_rule
 from detectord.events.fields import FIELD_TYPES
+from detectord.rules.files import is_rule_file
 from detectord.rules.keys import MATURITIES
-from detectord.rules.load import is_rule_file, read_file
+from detectord.rules.load import read_file
 from detectord.rules.rule import Rule
+from detectord.rules.schema import ReadOptions
 from detectord.rules.testing import SUFFIX, Case, CaseError, read_cases, rule_of
 
 _SHOWN = 20
@@ -54,7 +56,7 @@ class Report:
 
 def run(test_file: Path) -> Report:
     """Run one test file."""
-    reading = read_file(rule_of(test_file), maturity=MATURITIES, types=FIELD_TYPES)
+    reading = read_file(rule_of(test_file), ReadOptions(maturity=MATURITIES, types=FIELD_TYPES))
     if reading.rule is None:
         trouble = "\n".join(each.text for each in reading.findings) or "the rule is deprecated: it never runs"
         return Report(test_file, trouble=trouble)

@@ -20,7 +20,8 @@ from msgspec import Struct
 
 from detectord.compiler.compiled import CompiledRule, RuleSet
 from detectord.engine.detection import Detection
-from detectord.engine.dispatch import Dispatcher, Found, Tallies, step_label
+from detectord.engine.dispatch import Dispatcher
+from detectord.engine.found import Found
 from detectord.engine.hits import (
     PROCESS_ENDS,
     PROCESS_TOLD,
@@ -32,6 +33,7 @@ from detectord.engine.hits import (
 )
 from detectord.engine.lineage import Identity
 from detectord.engine.state import Machine, Member, StateChange, StatePartition
+from detectord.engine.tallies import Tallies, step_label
 from detectord.engine.turn import Complete, Turn, machine_of
 from detectord.engine.watermark import END_OF_TIME
 from detectord.events.event import Event

@@ -11,22 +11,20 @@ under the rule and the event goes on.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from detectord.compiler.compiled import CompiledRule, CompiledStep, JoinKey, Role, RuleSet
-from detectord.compiler.keys import join_keys
-from detectord.engine.bounds import bounded
+from detectord.compiler.compiled import CompiledRule, RuleSet
 from detectord.engine.clauses import Entry
+from detectord.engine.found import Found, found_of
 from detectord.engine.lineage import Identity
 from detectord.engine.planner import HOT, INDEX_FIELDS, Planner
 from detectord.engine.plans import Plan
+from detectord.engine.tallies import Tallies
 from detectord.events.event import Event
-from detectord.events.index import NOTHING_SAID, UNKNOWN_INDEX, IndexGate, SourceIndex, virtual_index
+from detectord.events.index import NOTHING_SAID, UNKNOWN_INDEX, IndexGates, SourceIndex, virtual_index
 from detectord.events.narrow import NarrowEvent, Narrowing
 from detectord.events.record import Record
 
@@ -35,27 +33,6 @@ MAX_INDICES = 1_000
 
 MAX_KEYS = 10_000
 """Tuples of values of discriminators whose plan is remembered."""
-
-
-Tallies = Counter[tuple[str, ...]]
-"""Plain counts by (name, label values …); the supervisor adds them to the metrics."""
-
-
-class StepHit(NamedTuple):
-    """An event satisfied these steps of a sequence rule (last first), with these join keys."""
-
-    rule: CompiledRule
-    steps: tuple[tuple[int, tuple[JoinKey, ...]], ...]
-
-
-@dataclass(slots=True)
-class Found:
-    """What one event satisfies."""
-
-    rules: list[CompiledRule] = field(default_factory=list)
-    hits: list[StepHit] = field(default_factory=list)
-    process: Identity | None = None
-    """What an event that starts or ends a process says of it, if a rule may ask."""
 
 
 class _Settled(NamedTuple):
@@ -80,7 +57,7 @@ class Dispatcher:
         hot: int = HOT,
     ) -> None:
         self._rules = tuple(_distinct(rule for rule in rules.rules if rule.rule.enabled))
-        self._gates = [IndexGate(() if rule.rule.ignore_index else rule.rule.index) for rule in self._rules]
+        self._gates = IndexGates(() if rule.rule.ignore_index else rule.rule.index for rule in self._rules)
         self._open: dict[str, int] = {}
         self._planner = Planner(self._rules, hot)
         self._forgotten = 0
@@ -162,49 +139,28 @@ class Dispatcher:
 
     def _found(self, event: Event, plan: Plan, candidates: int, tallies: Tallies) -> Found:
         """What is left of the candidates when they are tested exactly."""
-        found = Found()
         if candidates:
-            steps: dict[int, list[Entry]] = {}
-            for entry in plan.chosen(candidates):
-                self.tested += 1
-                self._try(entry, event, found, steps, tallies)
-            for entries in steps.values():
-                hit = self._hit(entries, event, tallies)
-                if hit is not None:
-                    found.hits.append(hit)
+            satisfied = self._satisfied(event, plan.chosen(candidates), tallies)
+            found = found_of(event, satisfied, tallies, max_key_tuples=self._max_key_tuples)
+        else:
+            found = Found()
         if self._with_lineage:
             identity = Identity.of(event)
             found.process = identity if identity.tells else None
         return found
 
-    def _try(
-        self, entry: Entry, event: Event, found: Found, steps: dict[int, list[Entry]], tallies: Tallies
-    ) -> None:
-        rule = entry.rule
-        try:
-            if not entry.matcher(event):
-                return
-        except Exception as error:
-            tallies["rule_error", rule.rule.rule_id, type(error).__name__] += 1
-            return
-        if not rule.waits:
-            tallies["rule_match", rule.rule.rule_id, "event"] += 1
-            found.rules.append(rule)
-            return
-        steps.setdefault(id(rule), []).append(entry)
-
-    def _hit(self, entries: list[Entry], event: Event, tallies: Tallies) -> StepHit | None:
-        rule = entries[0].rule
-        steps: list[tuple[int, tuple[JoinKey, ...]]] = []
-        for entry in sorted(entries, key=lambda e: -e.step):
-            if rule.steps[entry.step].joint is None:  # else its turn tells
-                tallies["rule_match", rule.rule.rule_id, step_label(rule, rule.steps[entry.step])] += 1
-            keys, capped = join_keys(rule.steps[entry.step], event, limit=self._max_key_tuples)
-            if capped:
-                tallies["key_tuples_capped", rule.rule.rule_id] += 1
-            if keys:
-                steps.append((entry.step, tuple(map(bounded, keys))))
-        return StepHit(rule, tuple(steps)) if steps else None
+    def _satisfied(
+        self, event: Event, entries: Iterable[Entry], tallies: Tallies
+    ) -> Iterator[tuple[CompiledRule, int]]:
+        for rule, step, matcher in entries:
+            self.tested += 1
+            try:
+                if not matcher(event):
+                    continue
+            except Exception as error:
+                tallies["rule_error", rule.rule.rule_id, type(error).__name__] += 1
+                continue
+            yield rule, step
 
     def _open_gates(self, index: str) -> int:
         """The rules that see the events of an index, a bit each."""
@@ -212,8 +168,7 @@ class Dispatcher:
         if gates is None:
             if len(self._open) >= MAX_INDICES:
                 self._open.clear()
-            gates = sum(1 << number for number, gate in enumerate(self._gates) if gate.admits(index))
-            self._open[index] = gates
+            gates = self._open[index] = self._gates.admitting(index)
         return gates
 
 
@@ -230,13 +185,6 @@ def _key_of(narrowing: Narrowing, paths: Iterable[str]) -> Callable[[Any], tuple
     exec(compile(source, "<key>", "exec"), namespace)  # noqa: S102  # names of attributes alone
     made: Callable[[Any], tuple[object, ...]] = namespace["key"]
     return made
-
-
-def step_label(rule: CompiledRule, step: CompiledStep) -> str:
-    """A step as metrics name it: its number as written, or `until`, `inner`, `event`."""
-    if step.role in (Role.UNTIL, Role.INNER):
-        return str(step.role.value)
-    return "event" if rule.kind == "event" else str(step.number)
 
 
 def _distinct(rules: Iterable[CompiledRule]) -> Iterator[CompiledRule]:

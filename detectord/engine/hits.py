@@ -22,8 +22,9 @@ import msgspec
 
 from detectord.compiler.compiled import CompiledRule, CompiledStep, JoinKey, KeyValue, Role
 from detectord.engine.bounds import shortened
-from detectord.engine.dispatch import Found, Tallies
+from detectord.engine.found import Found
 from detectord.engine.lineage import Identity
+from detectord.engine.tallies import Tallies
 from detectord.engine.watermark import END_OF_TIME
 from detectord.events.event import Event
 from detectord.events.identity import sid, sid_order

@@ -9,9 +9,10 @@ passes every gate: the queries themselves ask for the operating system, the cate
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from detectord.eql.wildcard_index import WildcardIndex
 from detectord.events.event import Event
 
 UNKNOWN_INDEX = "unknown"
@@ -134,6 +135,42 @@ class IndexGate:
         return admitted
 
 
+class IndexGates:
+    """The gates of many rules: one question for all. Rules name the same few patterns again and again."""
+
+    __slots__ = ("_all", "_gates", "_masks", "_open", "_patterns")
+
+    def __init__(self, rules: Iterable[Sequence[str]]) -> None:
+        by_pattern: dict[str, int] = {}
+        by_gate: dict[tuple[str, ...], int] = {}
+        self._all = self._open = 0
+        for number, patterns in enumerate(rules):
+            bit = 1 << number
+            self._all |= bit
+            if not patterns:
+                self._open |= bit
+            elif any(_excludes(pattern) or "?" in pattern for pattern in patterns):
+                by_gate[tuple(patterns)] = by_gate.get(tuple(patterns), 0) | bit
+            else:
+                for pattern in map(_without_cluster, patterns):
+                    by_pattern[pattern] = by_pattern.get(pattern, 0) | bit
+        self._masks = list(by_pattern.values())
+        self._patterns = WildcardIndex((number, [pattern]) for number, pattern in enumerate(by_pattern))
+        self._gates = [(IndexGate(patterns), mask) for patterns, mask in by_gate.items()]
+
+    def admitting(self, index: str) -> int:
+        """The rules that see the events of `index`, a bit each, in the order of their patterns."""
+        if index == UNKNOWN_INDEX:
+            return self._all
+        admitting = self._open
+        for number in self._patterns.find(index):
+            admitting |= self._masks[number]
+        for gate, mask in self._gates:
+            if gate.admits(index):
+                admitting |= mask
+        return admitting
+
+
 def _excludes(pattern: str) -> bool:
     """True for a `-` before the pattern, or between it and the name of its cluster."""
     return pattern.startswith("-") or pattern.rpartition(":")[2].startswith("-")
@@ -141,7 +178,11 @@ def _excludes(pattern: str) -> bool:
 
 def _pieces(pattern: str) -> list[str]:
     """A pattern cut at its stars."""
-    return pattern.removeprefix("-").rpartition(":")[2].removeprefix("-").split("*")
+    return _without_cluster(pattern).removeprefix("-").split("*")
+
+
+def _without_cluster(pattern: str) -> str:
+    return pattern.removeprefix("-").rpartition(":")[2]
 
 
 def _covers(pieces: list[str], name: str) -> bool:

@@ -56,9 +56,9 @@ def _size(document: Document) -> int:
 
 
 def _without(document: Document, path: str) -> Document:
-    if path.startswith("*."):
-        return _removed_anywhere(document, path.removeprefix("*.").split("."))  # type: ignore[no-any-return]
-    return _removed(document, path.split("."))  # type: ignore[no-any-return]
+    remove = _removed_anywhere if path.startswith("*.") else _removed
+    shorter: Document = remove(document, path.removeprefix("*.").split("."))
+    return shorter
 
 
 def _removed(node: Any, segments: list[str]) -> Any:

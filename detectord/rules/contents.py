@@ -7,18 +7,18 @@ object is, it tells by its keys; one that is nothing of all this is an error, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 from detectord.eql.source import Source
+from detectord.rules.document import of_object
 from detectord.rules.exceptions import ENDPOINT_TYPES, LIST_TYPES
-from detectord.rules.findings import Finding, RuleCode, finding
+from detectord.rules.findings import Finding, RuleCode, finding, kind_of
 from detectord.rules.jsontext import json_document, json_lines
 from detectord.rules.objects import MAX_OBJECT, Object, Places, TextError
 from detectord.rules.places import Path
-from detectord.rules.schema import Document, FieldTypes, Reading, kind_of, of_object, read_rule
+from detectord.rules.schema import NO_OPTIONS, Reading, ReadOptions, read_rule
 from detectord.rules.tomltext import decoded, readable, toml_document
 from detectord.rules.yamltext import yaml_documents
 
@@ -126,30 +126,24 @@ def contents(
     data: bytes,
     file: str,
     suffix: str,
+    options: ReadOptions = NO_OPTIONS,
     *,
-    maturity: Collection[str] = ("production",),
-    types: FieldTypes,
-    strict_fields: bool = False,
-    ruleset: str = "",
     only_exceptions: bool = False,
 ) -> Iterator[Content]:
     """What the bytes of a JSON or YAML file or an export hold, in order.
 
     Where there may be `only_exceptions`, a rule is left out with a warning.
     """
-    read = partial(read_rule, maturity=maturity, types=types, strict_fields=strict_fields, ruleset=ruleset)
     for each in objects_of(data, file, suffix):
         if isinstance(each, Finding):
             yield Reading("", "", (each,))
         else:
-            found = _content(each, file, read, only_exceptions)
+            found = _content(each, file, options, only_exceptions)
             if found is not None:
                 yield found
 
 
-def _content(
-    each: Object, file: str, read: Callable[[Document], Reading], only_exceptions: bool
-) -> Content | None:
+def _content(each: Object, file: str, options: ReadOptions, only_exceptions: bool) -> Content | None:
     """What one object is; None if it is of no concern here."""
 
     def found(code: RuleCode, path: Path = (), **args: object) -> Reading:
@@ -177,7 +171,7 @@ def _content(
                 return found(RuleCode.LEFT_OUT_HERE)
             at: Path = ("attributes",) if kind == "asset" else ()
             rule = value["attributes"] if kind == "asset" else value
-            return read(of_object(rule, at, file, each.places, each.origin))
+            return read_rule(of_object(rule, at, file, each.places, each.origin), options)
     return found(RuleCode.NOT_A_RULE)
 
 

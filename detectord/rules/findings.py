@@ -159,3 +159,22 @@ def _reason(diagnostic: Diagnostic) -> Reason | None:
     if not diagnostic.code.is_error:
         return None
     return "unsupported_syntax" if diagnostic.code.number.startswith("E3") else "parse_error"
+
+
+def kind_of(value: object) -> str:
+    """What a value is, in words short enough for one line."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case str():
+            return f'"{value}"' if len(value) <= 40 else f'"{value[:40]}…"'
+        case int() | float():
+            return str(value)[:40]
+        case list():
+            return "a list"
+        case dict():
+            return "a table"
+        case _:
+            return "a date or time"

@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 from detectord.rules.exceptions import ENDPOINT_TYPES, LIST_TYPES
 from detectord.rules.places import Path
+from detectord.rules.spans import INTERVAL, LOOK_BACK
 
-LOOK_BACK = re.compile(r"now-0*([1-9][0-9]{0,8})(ms|s|m|h|d|w)(?:/[smhdwMy])?")
-INTERVAL = re.compile(r"0*([1-9][0-9]{0,8})(s|m|h|d|w)")
 _DATE_MATH = re.compile(r"now(?:[+-][0-9]{1,9}(?:ms|s|m|h|d|w|M|y))*(?:/[smhdwMy])?")
 _FIELD_NAME = re.compile(r"[^\s\"'`\\]+")
 _DAY = re.compile(r"[0-9]{4}/[0-9]{2}/[0-9]{2}")

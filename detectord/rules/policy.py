@@ -21,12 +21,13 @@ from typing import Any, cast
 from detectord.eql.source import Source
 from detectord.rules import keys
 from detectord.rules.contents import DOCUMENTS, MAX_DOCUMENT_BYTES, objects_of
-from detectord.rules.findings import Finding, RuleCode, finding
+from detectord.rules.findings import Finding, RuleCode, finding, kind_of
 from detectord.rules.keys import OVERLAY, THREAT
 from detectord.rules.objects import Object
 from detectord.rules.places import Path
 from detectord.rules.rule import SEVERITIES, Rule
-from detectord.rules.schema import DEFAULT_INTERVAL, kind_of, suppression_of
+from detectord.rules.schema import suppression_of
+from detectord.rules.spans import DEFAULT_INTERVAL
 from detectord.rules.tomltext import toml_document
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from detectord.eql import ast
 from detectord.rules.rule import Rule
-from detectord.rules.schema import spelled_span
+from detectord.rules.spans import spelled_span
 
 HOST = "host.id"
 

@@ -1,26 +1,17 @@
 """A rule document becomes a Rule: what its keys say, checked, and what becomes of them.
 
-Pure: the document, as its file's parser gives it, and the places of its values come in; a Rule or findings
-go out. Every key is checked (`keys.py`), and every finding is collected, before the rule is given up.
-
-A rule stands in a file in one of three ways, and is read as one thing:
-the [rule] table of a TOML file with [metadata] beside it; the same keys flat in an object of an export, a
-Fleet asset, JSON or YAML; or the [rule] table of an endpoint behaviour rule, which has other names for some
-keys and lacks others.
+Pure: a document (`document.py`) comes in; a Rule or findings go out. Every key is checked (`keys.py`), and
+every finding is collected, before the rule is given up.
 
 What becomes of a key is one of four things:
 used        it is a field of Rule, and decides what matches or what an alert says;
 carried     it stands in `Rule.extra` for alerts in full detail;
 ignored     it has no meaning for a stream (`actions`, `throttle`), checked no further than it is read;
 refused     a filter that is not understood: the rule without it would be another than its author wrote.
-
-All strings lose the white space around them; descriptions lose their line breaks, too. A key whose value is
-an empty string, or in an object null or {}, is not set.
 """
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -33,26 +24,16 @@ from detectord.eql.diagnostics import Code
 from detectord.eql.scanner import MAX_LENGTH
 from detectord.eql.source import Source
 from detectord.rules import keys, prefilter
+from detectord.rules.document import Document, of_toml
 from detectord.rules.exceptions import LIST_TYPES, ListReference
 from detectord.rules.filters import UnsupportedFilterError, condition_of
-from detectord.rules.findings import Finding, RuleCode, finding, of_query
+from detectord.rules.findings import Finding, RuleCode, finding, kind_of, of_query
 from detectord.rules.keys import MATURITIES, Check
 from detectord.rules.objects import Places
 from detectord.rules.places import Path
 from detectord.rules.rule import Rule, Severity, SeverityMatch, Suppression
+from detectord.rules.spans import DEFAULT_INTERVAL, interval_of, look_back_of, spelled_span
 
-_NANOSECONDS = {
-    "ms": 10**6,
-    "s": 10**9,
-    "m": 60 * 10**9,
-    "h": 3600 * 10**9,
-    "d": 86400 * 10**9,
-    "w": 7 * 86400 * 10**9,
-}
-_UNITS = (("d", 86400 * 10**9), ("h", 3600 * 10**9), ("m", 60 * 10**9), ("s", 10**9), ("ms", 10**6))
-
-DEFAULT_LOOK_BACK = "now-6m"
-DEFAULT_INTERVAL = "5m"
 FieldTypes = Mapping[str, str]
 NO_TYPES: FieldTypes = {}
 MAX_FINDINGS = 50
@@ -68,90 +49,24 @@ BANDS: Mapping[str, tuple[int, int]] = {
     "critical": (74, 100),
 }
 
-# --- what a file holds -----------------------------------------------------------------------
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
-    """One rule as its file has it.
+class ReadOptions:
+    """How rules are read.
 
-    `table` holds the rule's keys under the names of Elastic's rules, unset ones left out; `at` is the path of
-    the object they stand in, `elsewhere` the whole paths of keys that stand in another place or under
-    another name. `hashed` is what the content hash is made of. `others` are the paths of what stands
-    beside the rule unasked.
+    A rule whose `maturity` is not among these, or is `deprecated`, is not selected: its reading has no rule
+    and no finding that refuses it. `types` tells the query's check what is known of fields: path to
+    Elasticsearch mapping type. A field that it does not have is a warning, or, with `strict_fields`, an
+    error. `ruleset` is what the rules say they come from.
     """
 
-    file: str
-    places: Places
-    origin: tuple[int, int] = (1, 1)
-    at: Path
-    table: Mapping[str, Any]
-    hashed: Mapping[str, Any]
-    elsewhere: Mapping[str, Path] = field(default_factory=dict)
-    metadata: Mapping[str, Any] | None = None
-    others: tuple[Path, ...] = ()
-    is_endpoint: bool = False
-
-    def place(self, path: Path) -> Path:
-        """Where the value at `path` of the table stands in the file."""
-        key, *rest = path
-        return (*self.elsewhere.get(str(key), (*self.at, key)), *rest)
+    maturity: Collection[str] = ("production",)
+    types: FieldTypes = field(default_factory=dict)
+    strict_fields: bool = False
+    ruleset: str = ""
 
 
-def of_object(
-    value: Mapping[str, Any], at: Path, file: str, places: Places, origin: tuple[int, int]
-) -> Document:
-    """The rule that an object of an export, a Fleet asset, JSON or YAML is."""
-    table = {key: each for key, each in _set(value).items() if each is not None and each != {}}
-    elsewhere: dict[str, Path] = {}
-    if "rule_id" not in table and "id" in table:
-        table["rule_id"] = table["id"]
-        elsewhere["rule_id"] = (*at, "id")
-    hashed = {key: each for key, each in value.items() if key not in keys.NOT_HASHED}
-    return Document(
-        file=file, places=places, origin=origin, at=at, table=table, hashed=hashed, elsewhere=elsewhere
-    )
-
-
-def of_toml(document: Mapping[str, Any], file: str, places: Places) -> Document:
-    """The rule of a TOML file, whose tables `rule` and `metadata` are tables."""
-    rule = _set(document.get("rule", {}))
-    if "id" in rule and "rule_id" not in rule and "type" not in rule:
-        return _of_endpoint(document, rule, file, places)
-    return Document(
-        file=file,
-        places=places,
-        at=("rule",),
-        table=rule,
-        hashed=document.get("rule", {}),
-        metadata=_set(document.get("metadata", {})),
-        others=tuple((name,) for name in document if name not in keys.TABLES),
-    )
-
-
-def _of_endpoint(document: Mapping[str, Any], rule: dict[str, Any], file: str, places: Places) -> Document:
-    """An endpoint behaviour rule under the names of a detection rule."""
-    renamed = {"rule_id": "id", "references": "reference", "artifact_version": "version"}
-    table = {key: value for key, value in rule.items() if key not in renamed.values()}
-    table |= {name: rule[written] for name, written in renamed.items() if written in rule}
-    if isinstance(table.get("references"), str):
-        table["references"] = [table["references"]]
-    elsewhere: dict[str, Path] = {name: ("rule", written) for name, written in renamed.items()}
-    if "threat" in document:
-        table["threat"], elsewhere["threat"] = _stripped(document["threat"]), ("threat",)
-    return Document(
-        file=file,
-        places=places,
-        at=("rule",),
-        table=table,
-        hashed={**document["rule"], "threat": document.get("threat", [])},
-        elsewhere=elsewhere,
-        others=tuple((name,) for name in document if name not in keys.ENDPOINT_TABLES),
-        is_endpoint=True,
-    )
-
-
-# --- reading ---------------------------------------------------------------------------------
+NO_OPTIONS = ReadOptions()
 
 
 @dataclass(frozen=True)
@@ -176,45 +91,24 @@ def read(
     document: Mapping[str, Any],
     places: Places,
     file: str,
-    *,
-    maturity: Collection[str] = ("production",),
-    types: FieldTypes = NO_TYPES,
-    strict_fields: bool = False,
-    ruleset: str = "",
+    options: ReadOptions = NO_OPTIONS,
 ) -> Reading:
-    """The rule in `document`, a whole TOML file named `file`, whose keys stand at `places`.
-
-    `types` tells the query's check what is known of fields: path to Elasticsearch mapping type. A field that
-    it does not have is a warning, or, with `strict_fields`, an error.
-
-    A rule whose maturity is not in `maturity`, or is `deprecated`, is not selected: the reading then
-    has no rule and no finding that refuses it.
-    """
+    """The rule in `document`, a whole TOML file named `file`, whose keys stand at `places`."""
     for name in ("metadata", "rule"):
         if not isinstance(document.get(name, {}), dict):
             args = {"key": name, "expected": "a table", "actual": kind_of(document[name])}
             place = places.of((name,))
             return Reading("", "", (finding(RuleCode.WRONG_VALUE, args, Source(places.text, file), place),))
-    return read_rule(
-        of_toml(document, file, places),
-        maturity=maturity,
-        types=types,
-        strict_fields=strict_fields,
-        ruleset=ruleset,
-    )
+    return read_rule(of_toml(document, file, places), options)
 
 
 def read_rule(
     document: Document,
-    *,
-    maturity: Collection[str] = ("production",),
-    types: FieldTypes = NO_TYPES,
-    strict_fields: bool = False,
-    ruleset: str = "",
+    options: ReadOptions = NO_OPTIONS,
 ) -> Reading:
-    """The rule in `document`; see `read`. What has no metadata counts as production."""
-    reader = _Reader(document, types, strict_fields)
-    rule = reader.rule(maturity, ruleset)
+    """The rule in `document`. What has no metadata counts as production."""
+    reader = _Reader(document, options)
+    rule = reader.rule()
     return Reading(
         reader.word("rule_id"),
         reader.word("name"),
@@ -229,11 +123,10 @@ def read_rule(
 class _Reader:
     """The reading of one document: what has been found so far."""
 
-    def __init__(self, document: Document, types: FieldTypes, strict_fields: bool) -> None:
-        self.strict_fields = strict_fields
+    def __init__(self, document: Document, options: ReadOptions) -> None:
+        self.options = options
         self.document = document
         self.table = document.table
-        self.types = types
         self.file = Source(document.places.text, document.file, origin=document.origin)
         self.findings: list[Finding] = []
         self.unknown: dict[str, Finding] = {}
@@ -261,9 +154,9 @@ class _Reader:
         value = self.table.get(key)
         return value if isinstance(value, str) else ""
 
-    def rule(self, maturity: Collection[str], ruleset: str) -> Rule | None:
+    def rule(self) -> Rule | None:
         """The rule, if it is selected and nothing refuses it."""
-        if not self.selected(maturity):
+        if not self.selected():
             return None
         if not self.table and self.document.metadata is not None:
             self.found(RuleCode.MISSING_KEY, (), key="rule")
@@ -277,11 +170,11 @@ class _Reader:
         if query is None or any(each.reason is not None for each in self.findings):
             return None
         self.warn_of_the_rest(query)
-        return self.build(query, filtered, ruleset)
+        return self.build(query, filtered)
 
-    def selected(self, maturity: Collection[str]) -> bool:
+    def selected(self) -> bool:
         """True if the document's maturity is among those asked for, or is nonsense (which is found later)."""
-        metadata = self.document.metadata
+        metadata, maturity = self.document.metadata, self.options.maturity
         if metadata is None:
             return "production" in maturity
         value = metadata.get("maturity")
@@ -370,9 +263,12 @@ class _Reader:
         """The query, parsed and checked. The endpoint's dialect knows no types of fields: there `:` compares
         whatever it is given."""
         if not self.document.is_endpoint:
-            unknown: UnknownFields = "refuse" if self.strict_fields else "warn"
+            unknown: UnknownFields = "refuse" if self.options.strict_fields else "warn"
             return analyse(
-                source, types=self.types, stream=True, unknown_fields=unknown if self.types else "pass"
+                source,
+                types=self.options.types,
+                stream=True,
+                unknown_fields=unknown if self.options.types else "pass",
             )
         parsed = analyse(source, stream=True)
         left = tuple(each for each in parsed.diagnostics if each.code not in _UNTYPED)
@@ -400,7 +296,7 @@ class _Reader:
         condition = None
         if isinstance(filters, list):  # else the check of the keys has said so
             try:
-                condition = condition_of(filters, self.types)
+                condition = condition_of(filters, self.options.types)
             except UnsupportedFilterError as error:
                 path = ("filters", *error.path)
                 self.found(RuleCode.UNSUPPORTED_FILTER, path, key=self.spelled(path), what=error.what)
@@ -446,13 +342,9 @@ class _Reader:
 
     def look_back(self) -> int:
         """The span of `from`, in nanoseconds; the default for one that is not set or not a look-back."""
-        found = keys.LOOK_BACK.fullmatch(str(self.table.get("from", ""))) or keys.LOOK_BACK.fullmatch(
-            DEFAULT_LOOK_BACK
-        )
-        assert found is not None
-        return int(found[1]) * _NANOSECONDS[found[2]]
+        return look_back_of(str(self.table.get("from", "")))
 
-    def build(self, query: ast.Query, filtered: ast.Expr | None, ruleset: str) -> Rule:
+    def build(self, query: ast.Query, filtered: ast.Expr | None) -> Rule:
         """The rule; every key has passed its check."""
         table = self.table
         return Rule(
@@ -473,7 +365,7 @@ class _Reader:
             index=tuple(table.get("index", ())),
             threat=self.threat(),
             threat_mappings=tuple(table.get("threat_mappings", ())),
-            ruleset=ruleset,
+            ruleset=self.options.ruleset,
             integrations=self.integrations(),
             building_block_type=table.get("building_block_type", ""),
             dialect="endpoint" if self.document.is_endpoint else "elastic",
@@ -535,11 +427,9 @@ def suppression_of(said: Mapping[str, Any], interval: str) -> Suppression:
     """The suppression that a checked `alert_suppression` stands for."""
     duration = said.get("duration")
     written = f"{duration['value']}{duration['unit']}" if duration else interval
-    found = keys.INTERVAL.fullmatch(written)
-    assert found is not None
     return Suppression(
         group_by=tuple(said["group_by"]),
-        window=int(found[1]) * _NANOSECONDS[found[2]],
+        window=interval_of(written),
         alone=said.get("missing_fields_strategy") == "doNotSuppress",
     )
 
@@ -554,20 +444,6 @@ def content_hash(table: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def spelled_span(nanoseconds: int) -> str:
-    """A span in its largest whole unit: 540 s is "9m"."""
-    for unit, size in _UNITS:
-        if nanoseconds % size == 0:
-            return f"{nanoseconds // size}{unit}"
-    return f"{nanoseconds}ns"
-
-
-def _set(table: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of a table that are set, all strings in it stripped; an empty string is a key not set."""
-    stripped = {key: _stripped(value) for key, value in table.items()}
-    return {key: value for key, value in stripped.items() if value != ""}
-
-
 def _at(value: Any, path: Path) -> Any:
     """The value at a path that there is."""
     for part in path:
@@ -575,37 +451,5 @@ def _at(value: Any, path: Path) -> Any:
     return value
 
 
-def _stripped(value: Any) -> Any:
-    """A TOML value with every string in it stripped and every date and time as text."""
-    if isinstance(value, str):
-        return value.strip()
-    if isinstance(value, list):
-        return [_stripped(each) for each in value]
-    if isinstance(value, dict):
-        return {key: _stripped(each) for key, each in value.items()}
-    if isinstance(value, (datetime.date, datetime.time)):
-        return value.isoformat()
-    return value
-
-
 def _on_one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-def kind_of(value: object) -> str:
-    """What a value is, in words short enough for one line."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return str(value).lower()
-        case str():
-            return f'"{value}"' if len(value) <= 40 else f'"{value[:40]}…"'
-        case int() | float():
-            return str(value)[:40]
-        case list():
-            return "a list"
-        case dict():
-            return "a table"
-        case _:
-            return "a date or time"

@@ -34,7 +34,8 @@ from detectord.events.fields import FIELD_TYPES
 from detectord.events.index import SourceIndex
 from detectord.kafka import KafkaSettings
 from detectord.metrics import KnownRule, Metrics
-from detectord.rules.load import Loaded, load
+from detectord.rules.ledger import Loaded
+from detectord.rules.load import load
 from detectord.rules.report import asks_for_relatives
 from detectord.runtime.clock import SystemClock
 from detectord.runtime.http import Health, HttpServer

@@ -29,7 +29,7 @@ from detectord.compiler.predicates import (
     render,
 )
 from detectord.compiler.values import Load
-from detectord.engine.dispatch import Tallies
+from detectord.engine.tallies import Tallies
 from detectord.rules.rule import Rule
 from detectord.runtime.profiler import operands
 

@@ -20,10 +20,8 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import gc
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import ParamSpec, TypeVar
 
@@ -31,9 +29,10 @@ from detectord.compiler.compiled import CompiledRule, CompiledStep, Matcher
 from detectord.compiler.emit import MAX_COMBINATIONS, Overflow, emit_source, load_matcher
 from detectord.compiler.predicates import And, Constant, Member, Predicate
 from detectord.compiler.stages import STAGES, Draft, emit
-from detectord.engine.dispatch import Tallies
+from detectord.engine.tallies import Tallies
 from detectord.events.event import Event
 from detectord.events.record import Record
+from detectord.rules.garbage import uncollected
 from detectord.rules.rule import Rule
 
 P = ParamSpec("P")
@@ -100,7 +99,7 @@ class Profiler:
             if self._events % self._every:
                 return evaluate(*args, **kwargs)
             self._way = _Way.PARTS if self._events // self._every % 2 else _Way.WHOLE
-            with _without_collections():
+            with uncollected():  # a search for garbage would be put down to the matcher it happens in
                 began = self._clock()
                 try:
                     return evaluate(*args, **kwargs)
@@ -160,18 +159,6 @@ def _nothing(event: Event) -> bool:  # noqa: ARG001 - the shape of a Matcher
 
 
 _NO_EVENT = Event({}, Record("", 0, 0, None, None, b""), None)
-
-
-@contextmanager
-def _without_collections() -> Iterator[None]:
-    """A search for cyclic garbage would be put down to the matcher that it happens in."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 class _Parts:

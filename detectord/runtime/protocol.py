@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from detectord.alerts import AlertRecord
 from detectord.engine.detector import Rank
-from detectord.engine.dispatch import Tallies
 from detectord.engine.state import StateChange
+from detectord.engine.tallies import Tallies
 from detectord.events.record import DeadLetter, Partition
 
 Entries = Mapping[int, Sequence[tuple[bytes, bytes]]]

@@ -21,7 +21,8 @@ from detectord.engine.detector import EngineSettings
 from detectord.engine.watermark import FiniteWatermark
 from detectord.events.fields import FIELD_TYPES
 from detectord.events.record import Partition
-from detectord.rules.load import Loaded, load
+from detectord.rules.ledger import Loaded
+from detectord.rules.load import load
 from detectord.rules.policy import NO_POLICY, Policy
 from detectord.runtime.clock import SystemClock
 from detectord.runtime.pool import ProcessPool

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from detectord import log, metrics
-from detectord.engine.dispatch import Tallies
+from detectord.engine.tallies import Tallies
 from detectord.events.record import Partition
 from detectord.metrics import Metrics
 from detectord.runtime.seams import Commit

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from detectord.engine.dispatch import Tallies
+from detectord.engine.tallies import Tallies
 from detectord.events.record import Partition
 from detectord.runtime.protocol import Death, Gauges, Message, Reply
 from detectord.sinks import Outputs

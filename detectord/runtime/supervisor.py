@@ -21,8 +21,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from detectord.engine.dispatch import Tallies
 from detectord.engine.state import StateChange
+from detectord.engine.tallies import Tallies
 from detectord.engine.watermark import END_OF_TIME, Watermark
 from detectord.events.record import DeadLetter, Partition, Record
 from detectord.runtime.protocol import (

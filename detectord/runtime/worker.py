@@ -33,8 +33,8 @@ from detectord.compiler.emit import Overflow
 from detectord.engine.bounds import shortened
 from detectord.engine.detection import Detection
 from detectord.engine.detector import Detector, EngineSettings, Rank
-from detectord.engine.dispatch import Tallies
 from detectord.engine.hits import EventHits
+from detectord.engine.tallies import Tallies
 from detectord.events.decode import DecodeError, decode, plain_event
 from detectord.events.event import Event
 from detectord.events.identity import renamed

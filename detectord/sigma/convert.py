@@ -26,6 +26,7 @@ from detectord.eql.source import Source
 from detectord.events.fields import FIELD_TYPES
 from detectord.rules.keys import MATURITIES
 from detectord.rules.load import read_bytes
+from detectord.rules.schema import ReadOptions
 from detectord.sigma import layout, logsources, rule_file
 from detectord.sigma.backend import Backend
 from detectord.sigma.documents import Document
@@ -229,7 +230,7 @@ class _Import:
             rule, rule_id=rule_id, query=query, index=index, products=products, source=document.name
         )
         file = rule_file.file_name(rule.title, rule_id)
-        reading = read_bytes(text.encode(), file, maturity=MATURITIES, types=FIELD_TYPES)
+        reading = read_bytes(text.encode(), file, ReadOptions(maturity=MATURITIES, types=FIELD_TYPES))
         refusing = [finding for finding in reading.findings if finding.reason is not None]
         if refusing:
             raise RefusedError("query", refusing[0].message)

@@ -13,8 +13,8 @@ from bench.scale import Scale
 from bench.timing import Rounds
 from detectord.compiler import CompiledRule, RuleSet
 from detectord.engine.detector import Detector, EngineSettings
-from detectord.engine.dispatch import Tallies
 from detectord.engine.hits import EventHits
+from detectord.engine.tallies import Tallies
 from detectord.events.decode import decode
 from detectord.events.event import Event
 from detectord.events.record import DeadLetter, Record

@@ -28,7 +28,8 @@ from detectord.alerts.settings import AlertSettings
 from detectord.engine.detector import EngineSettings
 from detectord.engine.watermark import FiniteWatermark
 from detectord.events.fields import FIELD_TYPES
-from detectord.rules.load import Loaded, load
+from detectord.rules.ledger import Loaded
+from detectord.rules.load import load
 from detectord.runtime.clock import SystemClock
 from detectord.runtime.pool import ProcessPool
 from detectord.runtime.protocol import Barrier, Batch, Covered, Gauges, Message, Outcome, Restore, Stop

@@ -7,11 +7,11 @@ import logging
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import structlog
+from command_line import Outcome, command_line
 
 from detectord import __version__, cli
 from detectord.cli.exits import ExitCode
@@ -47,21 +47,10 @@ BAD_RULE = GOOD_RULE.replace("555555555555", "555555555557").replace('== "zsh"',
 OTHER_TYPE = GOOD_RULE.replace("555555555555", "555555555558").replace('"eql"', '"query"', 1)
 
 
-@dataclass
-class Outcome:
-    """How a command line ended."""
-
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str]) -> Iterator[object]:
     def run(*arguments: object) -> Outcome:
-        capfd.readouterr()
-        code = cli.main([str(each) for each in arguments])
-        return Outcome(code, *capfd.readouterr())
+        return command_line(capfd, *arguments)
 
     handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
     yield run

@@ -9,7 +9,8 @@ import pytest
 
 from detectord.compiler import compile_rule
 from detectord.compiler.compiled import RuleSet
-from detectord.engine.dispatch import Dispatcher, Tallies
+from detectord.engine.dispatch import Dispatcher
+from detectord.engine.tallies import Tallies
 from detectord.eql import ast
 from detectord.events.event import Event
 from detectord.events.index import SourceIndex

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -122,7 +124,7 @@ class CountingText(str):
     searches = 0
     passed = 0
 
-    def find(self, part: str, start: int = 0, end: int | None = None) -> int:  # type: ignore[override]
+    def find(self, part: str, start: Any = 0, end: Any = None) -> int:
         found = super().find(part, start, end)
         self.searches += 1
         self.passed += (found if found >= 0 else len(self)) - start + len(part)

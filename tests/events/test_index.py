@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from detectord.events.event import Event
-from detectord.events.index import UNKNOWN_INDEX, IndexGate, virtual_index
+from detectord.events.index import UNKNOWN_INDEX, IndexGate, IndexGates, virtual_index
 from detectord.events.record import Record
 
 
@@ -86,6 +88,18 @@ def test_what_the_source_says(document: dict[str, Any], told: str, force: bool, 
 )
 def test_gate(patterns: list[str], index: str, admitted: bool) -> None:
     assert IndexGate(patterns).admits(index) is admitted
+
+
+patterns = st.text(st.sampled_from("ab-*?:"), max_size=5)
+
+
+@given(st.lists(st.lists(patterns, max_size=3), max_size=30), st.text(st.sampled_from("ab-"), max_size=5))
+def test_the_gates_of_many_rules_admit_as_each_does(rules: list[list[str]], index: str) -> None:
+    for name in (index, UNKNOWN_INDEX):
+        admitted = IndexGates(rules).admitting(name)
+        assert [admitted >> number & 1 == 1 for number in range(len(rules))] == [
+            IndexGate(own).admits(name) for own in rules
+        ]
 
 
 def test_many_stars_take_linear_time() -> None:

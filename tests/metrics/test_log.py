@@ -136,7 +136,7 @@ class Said:
 
 def test_problems_are_said_once_and_then_summed_up() -> None:
     now, said = [0.0], Said()
-    problems = log.Problems(said, lambda: now[0])  # type: ignore[arg-type]
+    problems = log.Problems(said, lambda: now[0])
     for _ in range(1000):
         problems.report("record.bad", "not_json", topic="t")
     problems.report("record.bad", "too_large", topic="t")
@@ -155,7 +155,7 @@ def test_problems_are_said_once_and_then_summed_up() -> None:
 
 def test_problems_are_bounded() -> None:
     now, said = [0.0], Said()
-    problems = log.Problems(said, lambda: now[0])  # type: ignore[arg-type]
+    problems = log.Problems(said, lambda: now[0])
     for i in range(10_000):
         problems.report("record.bad", f"reason {i}")
     assert len(said.lines) == problems.MOST_KINDS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import golden
 import pytest
@@ -157,13 +158,13 @@ def test_no_name_twice() -> None:
     assert len({metric.name for metric in DECLARED}) == len(DECLARED)
 
 
-def alert_rules() -> list[dict[str, str]]:
+def alert_rules() -> list[dict[str, Any]]:
     groups = yaml.safe_load((DEPLOY / "prometheus/rules/detectord.yml").read_text())["groups"]
     return [rule for group in groups for rule in group["rules"]]
 
 
 @pytest.mark.parametrize("rule", alert_rules(), ids=lambda rule: rule.get("alert") or rule["record"])
-def test_alert_rules_ask_for_metrics_that_exist(rule: dict[str, str]) -> None:
+def test_alert_rules_ask_for_metrics_that_exist(rule: dict[str, Any]) -> None:
     suffixes = ("", "_bucket", "_sum", "_count")
     known = {m.name + s: m for m in DECLARED for s in suffixes if not s or m.kind == "histogram"}
     asked = set(re.findall(r"\bdetectord_\w+", rule["expr"]))
@@ -179,5 +180,5 @@ def test_every_alert_has_its_page() -> None:
     headings = {line.lstrip("# ").lower() for line in page.splitlines() if line.startswith("#")}
     for rule in alert_rules():
         if "alert" in rule:
-            assert rule["annotations"]["runbook"].partition("#")[2] in headings  # type: ignore[index]
-            assert rule["labels"]["severity"] in {"critical", "warning"}  # type: ignore[index]
+            assert rule["annotations"]["runbook"].partition("#")[2] in headings
+            assert rule["labels"]["severity"] in {"critical", "warning"}

@@ -9,7 +9,6 @@ import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import ast_strategies
 import pytest
@@ -22,9 +21,9 @@ from detectord.eql import ast, parser
 from detectord.events.fields import FIELD_TYPES, FieldTypes
 from detectord.rules import cache, load
 from detectord.rules.findings import Finding
-from detectord.rules.load import Loaded
+from detectord.rules.ledger import Loaded
 from detectord.rules.rule import Rule
-from detectord.rules.schema import Reading
+from detectord.rules.schema import Reading, ReadOptions
 
 RULES = REPOSITORY / "rules"
 BROKEN = '[metadata]\nmaturity = "production"\n[rule]\ntype = "eql"\nquery = "any where nope(1)"\nx = 1\n'
@@ -83,9 +82,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     original = load.read_bytes
 
-    def read_bytes(data: bytes, file: str, **options: Any) -> Reading:
+    def read_bytes(data: bytes, file: str, options: ReadOptions) -> Reading:
         names.append(file)
-        return original(data, file, **options)
+        return original(data, file, options)
 
     monkeypatch.setattr(load, "read_bytes", read_bytes)
     return names

@@ -7,7 +7,7 @@ from detectord.eql.printer import expression_text
 from detectord.events.event import Event
 from detectord.events.record import Record
 from detectord.rules.load import read_bytes
-from detectord.rules.schema import Reading
+from detectord.rules.schema import Reading, ReadOptions
 
 RULE = '''\
 [rule]
@@ -59,7 +59,7 @@ min_endpoint_version = "8.12.0"
 
 
 def reading_of(text: str, **options) -> Reading:
-    return read_bytes(text.encode(), "r.toml", **options)
+    return read_bytes(text.encode(), "r.toml", ReadOptions(**options))
 
 
 def with_query(query: str) -> str:

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from detectord.rules.contents import ExceptionItem, ExceptionList, contents, kind_of_object, toml_exceptions
 from detectord.rules.findings import Finding
 from detectord.rules.jsontext import json_document
-from detectord.rules.load import Loaded, load, read_bytes
+from detectord.rules.ledger import Loaded
+from detectord.rules.load import load, read_bytes
 from detectord.rules.objects import MAX_OBJECT, MAX_VALUES, Object
-from detectord.rules.schema import Reading
+from detectord.rules.schema import Reading, ReadOptions
 from detectord.rules.yamltext import yaml_documents
 
 HERE = Path(__file__).parent
@@ -89,7 +90,7 @@ def without(key: str) -> dict[str, Any]:
 
 def read(text: str | bytes, suffix: str, **options: Any) -> list[Any]:
     data = text if isinstance(text, bytes) else text.encode()
-    return list(contents(data, f"r{suffix}", suffix, types={}, **options))
+    return list(contents(data, f"r{suffix}", suffix, ReadOptions(**options)))
 
 
 def rules_of(text: str | bytes, suffix: str) -> list[Any]:
@@ -245,7 +246,7 @@ def test_a_data_view_is_no_index_gate() -> None:
 def test_bad_files(path: Path, update_goldens: bool) -> None:
     found = [
         each.text
-        for reading in contents(path.read_bytes(), path.name, path.suffix, types={})
+        for reading in contents(path.read_bytes(), path.name, path.suffix)
         if isinstance(reading, Reading)
         for each in (*reading.findings, *(unknown for _, unknown in reading.unknown_keys))
     ]
@@ -409,7 +410,7 @@ def holds(found: Any, text: str) -> bool:
 @given(st.one_of(st.text(), st.lists(PIECES).map("".join)), st.sampled_from(SUFFIXES))
 def test_any_text(text: str, suffix: str) -> None:
     data = text.encode("utf-8", "surrogatepass")
-    for each in contents(data, "r", suffix, types={}):
+    for each in contents(data, "r", suffix):
         if isinstance(each, Reading):
             assert each.rule is not None or each.findings
             assert all(holds(found, data.decode("utf-8", "replace")) for found in each.findings)
@@ -422,7 +423,7 @@ def test_any_bytes(data: bytes, suffix: str) -> None:
         assert read_bytes(data, "r").findings or read_bytes(data, "r").rule is None
         assert list(toml_exceptions(data, "r"))
     else:
-        assert isinstance(list(contents(data, "r", suffix, types={})), list)
+        assert isinstance(list(contents(data, "r", suffix)), list)
 
 
 def values(text: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from detectord.rules.load import Loaded, load
+from detectord.rules.ledger import Loaded
+from detectord.rules.load import load
 
 
 def rule_text(rule_id: str, **keys: object) -> str:

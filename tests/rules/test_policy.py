@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from detectord.eql.printer import expression_text
-from detectord.rules.load import Loaded, load
+from detectord.rules.ledger import Loaded
+from detectord.rules.load import load
 from detectord.rules.policy import NO_POLICY, Policy, PolicyError, Selector, read_policy
 from detectord.rules.rule import Suppression
 

@@ -20,7 +20,8 @@ from detectord.events.record import Record
 from detectord.rules.contents import contents
 from detectord.rules.exceptions import ExceptionItemError, ExceptionLists, item_condition
 from detectord.rules.filters import UnsupportedFilterError, condition_of
-from detectord.rules.load import Loaded, load
+from detectord.rules.ledger import Loaded
+from detectord.rules.load import load
 from detectord.rules.rule import Rule
 from detectord.rules.schema import Reading
 
@@ -305,7 +306,7 @@ def test_the_filter_is_part_of_what_decides_a_match() -> None:
 
 def load_rule(**keys: Any) -> Rule:
     """The rule with these keys, its exception lists not looked at."""
-    (reading,) = contents(json.dumps({**RULE, **keys}).encode(), "r.json", ".json", types={})
+    (reading,) = contents(json.dumps({**RULE, **keys}).encode(), "r.json", ".json")
     assert isinstance(reading, Reading)
     assert reading.rule is not None, reading.findings
     return reading.rule

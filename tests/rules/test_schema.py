@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectord.rules.load import MAX_BYTES, read_bytes
-from detectord.rules.schema import Reading, content_hash, spelled_span
+from detectord.rules.schema import Reading, ReadOptions, content_hash
+from detectord.rules.spans import spelled_span
 
 RULE = '''\
 [metadata]
@@ -37,7 +38,7 @@ SEQUENCE = "sequence by host.id with maxspan=1m [process where true] [network wh
 
 
 def reading_of(text: str, **options) -> Reading:
-    return read_bytes(text.encode(), "r.toml", **options)
+    return read_bytes(text.encode(), "r.toml", ReadOptions(**options))
 
 
 def changed(key: str, value: str, text: str = RULE) -> str:
@@ -394,7 +395,9 @@ def test_the_hash_is_of_the_content() -> None:
 )
 def test_files_that_are_no_rule(data: bytes, code: str, place: tuple[int, int] | None) -> None:
     (found,) = [
-        each for each in read_bytes(data, "f", maturity=("development", "production")).findings if each.reason
+        each
+        for each in read_bytes(data, "f", ReadOptions(maturity=("development", "production"))).findings
+        if each.reason
     ]
     assert found.code == code
     assert place is None or (found.line, found.column) == place

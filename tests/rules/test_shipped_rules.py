@@ -21,6 +21,7 @@ from detectord.events.record import Record
 from detectord.rules.findings import RuleCode
 from detectord.rules.load import load, read_file
 from detectord.rules.rule import Rule
+from detectord.rules.schema import ReadOptions
 from detectord.rules.testing import read_cases, rule_of
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +62,7 @@ def tokens(query: str) -> list[str]:
 
 
 def rule_at(name: str) -> Rule:
-    rule = read_file(RULES / f"{name}.toml", types=FIELD_TYPES).rule
+    rule = read_file(RULES / f"{name}.toml", ReadOptions(types=FIELD_TYPES)).rule
     assert rule is not None
     return rule
 
@@ -128,7 +129,7 @@ def nonsense(query: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("file", TESTS, ids=lambda file: file.name)
 def test_its_cases_would_notice_a_changed_literal(file: Path) -> None:
-    rule = read_file(rule_of(file), types=FIELD_TYPES).rule
+    rule = read_file(rule_of(file), ReadOptions(types=FIELD_TYPES)).rule
     assert rule is not None
     cases = read_cases(file)
     for text in nonsense(rule.query_text):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 
@@ -22,7 +23,7 @@ def echo(pipe: Connection, size: int) -> None:
         while not isinstance(message := pipe.recv(), Stop):
             if isinstance(message, Barrier):
                 gauges = Gauges({LARGE[:size]: 1}, 0, 0)
-                pipe.send(Covered(0, message.epoch, message.number, [], [], {}, gauges))  # type: ignore[arg-type]
+                pipe.send(Covered(0, message.epoch, message.number, [], [], Counter(), gauges))
     except EOFError:
         pass
 

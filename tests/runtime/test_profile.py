@@ -16,7 +16,7 @@ from detectord.compiler.emit import Overflow
 from detectord.demo.attacks import attacks, interleave
 from detectord.demo.machines import fleet
 from detectord.demo.traffic import events
-from detectord.engine.dispatch import Tallies
+from detectord.engine.tallies import Tallies
 from detectord.eql import analyse
 from detectord.eql.source import Source
 from detectord.events.event import Event

@@ -13,7 +13,17 @@ from detectord.compiler import Overflow
 from detectord.engine.detector import EngineSettings
 from detectord.engine.watermark import END_OF_TIME
 from detectord.events.event import Event
-from detectord.runtime.protocol import Advance, Barrier, Batch, Chunk, Covered, Outcome, Restore, Stop
+from detectord.runtime.protocol import (
+    Advance,
+    Barrier,
+    Batch,
+    Chunk,
+    Covered,
+    Outcome,
+    RankedAlert,
+    Restore,
+    Stop,
+)
 from detectord.runtime.worker import Worker, WorkerSettings, _capped
 
 BASE = 1_760_000_000
@@ -24,8 +34,8 @@ def at(second: float) -> int:
     return int((BASE + second) * 1_000_000_000)
 
 
-def worker(number: int = 0, workers: int = 1, **engine: object) -> Worker:
-    settings = WorkerSettings(number, workers, EngineSettings(**engine), max_event_bytes=2_000_000)  # type: ignore[arg-type]
+def worker(number: int = 0, workers: int = 1, **engine: Any) -> Worker:
+    settings = WorkerSettings(number, workers, EngineSettings(**engine), max_event_bytes=2_000_000)
     return Worker(rules(), settings, naming_alert)
 
 
@@ -60,8 +70,8 @@ def covered(of: Worker, number: int = 1, epoch: int = 0) -> Covered:
     return reply
 
 
-def names(alerts: Iterable[object]) -> list[str]:
-    return [record.key for alert in alerts for record in alert.records]  # type: ignore[attr-defined]
+def names(alerts: Iterable[RankedAlert]) -> list[str]:
+    return [record.key for alert in alerts for record in alert.records]
 
 
 HOST_ALERT = '["host", ["e:a:n1", "e:a:n2"], ["h"]]'

@@ -7,12 +7,11 @@ import os
 import subprocess
 import sys
 import tomllib
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from command_line import Outcome, command_line
 
-from detectord import cli
 from detectord.cli.exits import ExitCode
 from detectord.rules.load import load
 from detectord.sigma.documents import MAX_BYTES
@@ -45,24 +44,13 @@ detection: {words: [a], condition: words}
 """
 
 
-@dataclass
-class Outcome:
-    """How a command line ended."""
-
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str]):
     pytest.importorskip("sigma.backends.elasticsearch", reason="needs the extra `sigma` of the package")
     pytest.importorskip("tomlkit", reason="needs the extra `sigma` of the package")
 
     def run(*arguments: object) -> Outcome:
-        capfd.readouterr()
-        code = cli.main(["import", "sigma", *map(str, arguments)])
-        return Outcome(code, *capfd.readouterr())
+        return command_line(capfd, "import", "sigma", *arguments)
 
     return run
 

@@ -15,6 +15,7 @@ pytest.importorskip("tomlkit", reason="needs the extra `sigma` of the package")
 from detectord.events.fields import FIELD_TYPES
 from detectord.rules.keys import MATURITIES
 from detectord.rules.load import read_bytes
+from detectord.rules.schema import ReadOptions
 from detectord.sigma.convert import convert
 from detectord.sigma.documents import Document
 from detectord.sigma.ledger import REASONS
@@ -103,7 +104,9 @@ def test_every_document_is_a_row(documents: list[dict[str, Any]]) -> None:
     assert [result.entry.document for result in results] == [1, 2, 3]
     for result in results:
         if result.entry.reason is None:
-            reading = read_bytes(result.text.encode(), "rule", maturity=MATURITIES, types=FIELD_TYPES)
+            reading = read_bytes(
+                result.text.encode(), "rule", ReadOptions(maturity=MATURITIES, types=FIELD_TYPES)
+            )
             assert all(finding.reason is None for finding in reading.findings)
             assert result.entry.file
         else:

@@ -20,6 +20,7 @@ from detectord import match
 from detectord.events.fields import FIELD_TYPES
 from detectord.rules.keys import MATURITIES
 from detectord.rules.load import read_bytes
+from detectord.rules.schema import ReadOptions
 from detectord.sigma.convert import Converted, convert
 from detectord.sigma.documents import read
 
@@ -66,7 +67,9 @@ def test_rule(case: Mapping[str, Any], tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", cases("windows.toml", "other-sources.toml"))
 def test_rule_file_loads(case: Mapping[str, Any], tmp_path: Path) -> None:
     result = imported(case["sigma"], tmp_path)[case.get("document", 0)]
-    reading = read_bytes(result.text.encode(), "rule.toml", maturity=MATURITIES, types=FIELD_TYPES)
+    reading = read_bytes(
+        result.text.encode(), "rule.toml", ReadOptions(maturity=MATURITIES, types=FIELD_TYPES)
+    )
     assert reading.rule is not None
     # A field of the author's own, which no schema has, may be asked for
     assert [finding.text for finding in reading.findings if finding.code != "W110"] == []
