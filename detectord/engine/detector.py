@@ -16,8 +16,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from msgspec import Struct
-
 from detectord.compiler.compiled import CompiledRule, RuleSet
 from detectord.engine.detection import Detection
 from detectord.engine.dispatch import Dispatcher
@@ -100,6 +98,9 @@ class Detector:
         )
         self.narrowing = self._dispatcher.narrowing
         """What decodes for `evaluate_narrow`."""
+        self.evaluate_narrow = self._dispatcher.finder(self._answer)
+        """As `evaluate`, of structs that `narrowing` decoded and their record: with the event, and None if it
+        satisfies nothing. Raises DecodeError if the document was needed in full and is nested too deep."""
         self._rules: dict[str, list[CompiledRule]] = {}
         for rule in rules.rules:
             if rule.waits and rule.rule.enabled:
@@ -114,16 +115,10 @@ class Detector:
         goes into `tallies`: it belongs to the batch, not to the state."""
         return self._evaluated(event, self._dispatcher.find(event, tallies), tallies)
 
-    def evaluate_narrow(
-        self, root: Struct, record: Record, tallies: Tallies
-    ) -> tuple[Event, list[Ranked], list[EventHits]] | None:
-        """As `evaluate`, of an event that `narrowing` decoded, and the event; None if it satisfies nothing.
-
-        Raises:
-            DecodeError: the record, whose document was needed in full, is nested too deep.
-        """
-        found = self._dispatcher.find_narrow(root, record, tallies)
-        return None if found is None else (found[0], *self._evaluated(*found, tallies))
+    def _answer(
+        self, event: Event, found: Found, tallies: Tallies
+    ) -> tuple[Event, list[Ranked], list[EventHits]]:
+        return event, *self._evaluated(event, found, tallies)
 
     def _evaluated(
         self, event: Event, found: Found, tallies: Tallies

@@ -12,7 +12,8 @@ under the rule and the event goes on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 from msgspec import Struct
 
@@ -25,7 +26,7 @@ from detectord.engine.plans import Plan
 from detectord.engine.tallies import Tallies
 from detectord.events.event import Event
 from detectord.events.index import NOTHING_SAID, UNKNOWN_INDEX, IndexGates, SourceIndex, virtual_index
-from detectord.events.narrow import NarrowEvent, Narrowing
+from detectord.events.narrow import NarrowEvent
 from detectord.events.record import Record
 
 MAX_INDICES = 1_000
@@ -34,13 +35,20 @@ MAX_INDICES = 1_000
 MAX_KEYS = 10_000
 """Tuples of values of discriminators whose plan is remembered."""
 
+LONGEST_KEY = 1_000
+"""Characters of such a tuple."""
+
 
 class _Settled(NamedTuple):
     """What is known of events with the same values of discriminators and index fields."""
 
     plan: Plan
-    candidates: Callable[[Any], int]
+    candidates: Callable[[Any], int] | None
+    """None: there are none."""
     has_no_category: bool
+
+
+A = TypeVar("A")
 
 
 class Dispatcher:
@@ -63,8 +71,7 @@ class Dispatcher:
         self._forgotten = 0
         self._settled: dict[tuple[object, ...], _Settled] = {}
         self.narrowing = self._planner.narrowing
-        """What decodes for `find_narrow`."""
-        self._key = _key_of(self.narrowing, (*INDEX_FIELDS, *self._planner.discriminators))
+        """What decodes for `finder`."""
         self._max_key_tuples = max_key_tuples
         self._with_lineage = any(rule.asks_for_relatives for rule in self._rules)
         self._topic_indices = dict(topic_indices or {})
@@ -84,25 +91,53 @@ class Dispatcher:
         plan = self._planner.plan(self._planner.kind(event, self._open_gates(index)))
         return self._found(event, plan, plan.candidates(event), tallies)
 
-    def find_narrow(self, root: Struct, record: Record, tallies: Tallies) -> tuple[Event, Found] | None:
-        """As `find`, of an event in structs of `narrowing`; None if it satisfies nothing."""
-        key = self._key(root)
-        known = self._settled.get(key)
-        if known is None or self._topic_indices:
-            return self._find_unsettled(key, root, record, tallies)
-        plan, candidates_of, has_no_category = known
-        if has_no_category:
-            tallies["no_category", record.topic] += 1
-        candidates = candidates_of(root)
-        if not candidates:
-            return None
-        event = NarrowEvent(self.narrowing, root, record)
-        return event, self._found(event, plan, candidates, tallies)
+    def finder(
+        self, answer: Callable[[Event, Found, Tallies], A]
+    ) -> Callable[[Any, Record, Tallies], A | None]:
+        """Makes a function like `find` for events in structs of `narrowing`: it returns the `answer` to what
+        is found, and None if nothing is.
+
+        It is emitted, because what most events cost is the way to their plan. Where nothing but the event
+        tells its index, the values of a few fields do, its *key*.
+        """
+        held = self.narrowing.places
+        paths = dict.fromkeys([*INDEX_FIELDS, *self._planner.discriminators])
+        places = [held[path].attributes for path in paths if path in held]
+        objects = dict.fromkeys(place[:-1] for place in places)
+        names = {attributes: f"object_{number}" for number, attributes in enumerate(objects)}
+        lines = [f" {name} = {'.'.join(('root', *attributes))}" for attributes, name in names.items()]
+        key = "".join(f"{names[place[:-1]]}.{place[-1]}, " for place in places)
+        namespace: dict[str, Any] = {
+            "settled": {}.get if self._topic_indices else self._settled.get,
+            "unsettled": self._find_unsettled,
+            "narrow": partial(NarrowEvent, self.narrowing),
+            "found": self._found,
+            "answer": answer,
+        }
+        source = f"""
+def find_narrow(root, record, tallies):
+{chr(10).join(lines)}
+ key = ({key})
+ known = settled(key)
+ if known is None:
+  event, found_there = unsettled(key, root, record, tallies)
+  return None if found_there is None else answer(event, found_there, tallies)
+ plan, candidates, has_no_category = known
+ if has_no_category: tallies["no_category", record.topic] += 1
+ if candidates is None: return None
+ left = candidates(root)
+ if not left: return None
+ event = narrow(root, record)
+ return answer(event, found(event, plan, left, tallies), tallies)
+"""
+        exec(compile(source, "<find>", "exec"), namespace)  # noqa: S102  # names of attributes alone
+        made: Callable[[Any, Record, Tallies], A | None] = namespace["find_narrow"]
+        return made
 
     def _find_unsettled(
         self, key: tuple[object, ...], root: Struct, record: Record, tallies: Tallies
-    ) -> tuple[Event, Found] | None:
-        """As `find_narrow`, of an event whose key does not tell the plan: nothing is known of the key yet, or
+    ) -> tuple[Event, Found | None]:
+        """What is found for an event whose key does not tell the plan: nothing is known of the key yet, or
         the event's index is told by something else."""
         event = NarrowEvent(self.narrowing, root, record)
         source = self._topic_indices.get(record.topic, NOTHING_SAID)
@@ -121,19 +156,20 @@ class Dispatcher:
             tallies["unknown_index", record.topic] += 1
         if known.has_no_category:
             tallies["no_category", record.topic] += 1
-        candidates = known.candidates(root)
-        return (event, self._found(event, known.plan, candidates, tallies)) if candidates else None
+        candidates = known.candidates(root) if known.candidates is not None else 0
+        return event, self._found(event, known.plan, candidates, tallies) if candidates else None
 
     def _settle(self, key: tuple[object, ...], event: Event, index: str) -> _Settled | None:
         """Remember the plan of the events that have this key, if it is to stay."""
         planner = self._planner
         plan = planner.settled(planner.kind(event, self._open_gates(index)))
-        if plan is None or plan.narrow_candidates is None:
+        if plan is None or plan.narrow_candidates is None or _characters(key) > LONGEST_KEY:
             return None
         if len(self._settled) >= MAX_KEYS or self._forgotten != planner.forgotten:
             self._settled.clear()
             self._forgotten = planner.forgotten
-        known = _Settled(plan, plan.narrow_candidates, not event.text("event.category"))
+        candidates = plan.narrow_candidates if plan.entries else None
+        known = _Settled(plan, candidates, not event.text("event.category"))
         self._settled[key] = known
         return known
 
@@ -172,19 +208,11 @@ class Dispatcher:
         return gates
 
 
-def _key_of(narrowing: Narrowing, paths: Iterable[str]) -> Callable[[Any], tuple[object, ...]]:
-    """What gives the values of the paths, where structs have them as values: emitted, because objects are
-    fetched once that way."""
-    places = [narrowing.places[path].attributes for path in paths if path in narrowing.places]
-    objects = dict.fromkeys(place[:-1] for place in places)
-    names = {attributes: f"object_{number}" for number, attributes in enumerate(objects)}
-    lines = [f" {name} = {'.'.join(('root', *attributes))}" for attributes, name in names.items()]
-    key = "".join(f"{names[place[:-1]]}.{place[-1]}, " for place in places)
-    namespace: dict[str, Any] = {}
-    source = "\n".join(["def key(root):", *lines, f" return ({key})"])
-    exec(compile(source, "<key>", "exec"), namespace)  # noqa: S102  # names of attributes alone
-    made: Callable[[Any], tuple[object, ...]] = namespace["key"]
-    return made
+def _characters(key: object) -> int:
+    """The characters in a key."""
+    if isinstance(key, tuple):
+        return sum(map(_characters, key))
+    return len(key) if isinstance(key, str) else 0
 
 
 def _distinct(rules: Iterable[CompiledRule]) -> Iterator[CompiledRule]:

@@ -139,14 +139,12 @@ class Plan:
         names[f"get_{number}"] = table.remembered.get
         names[f"make_{number}"] = table.masks_of
         value = ".".join(("root", *place.attributes))
-        under = f"tuple(under(value, {place.rest or None!r}))" if place.rest is not None else ""
+        if place.rest is not None:
+            value = f"tuple(under({value}, {place.rest or None!r}))"
         return [
             f" value = {value}",
             f" if value is None: masks_{number} = none",
-            " else:",
-            *([f"  value = {under}"] if under else []),
-            f"  masks_{number} = get_{number}(value)",
-            f"  if masks_{number} is None: masks_{number} = make_{number}(value)",
+            f" else: masks_{number} = get_{number}(value) or make_{number}(value)",
         ]
 
     def chosen(self, candidates: int) -> Iterable[Entry]:

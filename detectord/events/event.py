@@ -99,7 +99,7 @@ class Event:
         one where both have values."""
         found = self._values.get(path)
         if found is None:
-            found = self._values[path] = tuple(_scalars(self.document, path))
+            found = self._values[path] = _values_at(self.document, path)
         return found
 
     def text(self, path: str) -> tuple[str, ...]:
@@ -217,9 +217,32 @@ _PREFIXED = 16
 """Paths of at most this many segments are looked up by prepared prefixes; there are n² / 2 of them."""
 
 
-def _scalars(document: dict[str, Any], path: str) -> Iterator[Scalar]:
-    """Every scalar at the path."""
-    return scalars_under(document, path)
+def _values_at(document: dict[str, Any], path: str) -> tuple[Scalar, ...]:
+    """Every scalar at the path. Nearly all documents have one object below the other on the way, and a value
+    or an array of texts at its end; the rest is found the long way."""
+    node, rest = document, path
+    while True:
+        prefixes = _prefixes(rest)
+        if prefixes is None:
+            return tuple(scalars_under(document, path))
+        child: Any = None
+        for key, behind in prefixes:
+            if key in node:
+                if child is not None:
+                    return tuple(scalars_under(document, path))
+                child, further = node[key], behind
+        if child is None:
+            return ()
+        kind = type(child)
+        if further is None:
+            if kind is str or kind is int or kind is float or kind is bool:
+                return (child,)
+            if kind is dict:
+                return ()
+        elif kind is dict:
+            node, rest = child, further
+            continue
+        return tuple(scalars_under(document, path))
 
 
 def scalars_under(part: Any, path: str | None) -> Iterator[Scalar]:

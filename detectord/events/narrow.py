@@ -91,8 +91,10 @@ class Narrowing:
         self._whole = {"/".join(_cut(path)) for path in kept if self._is_whole(path)}
         for path in kept:
             self.places[path] = self._place(path)
-        self._known: dict[str, list[str]] = {}
+        self._known: dict[str, set[str]] = {}
         """By the place of an object, the keys in it that are skipped."""
+        self._order: dict[str, list[str]] = {}
+        """By the place of an object, its keys in about the order in which documents have them."""
         self._learned = 0
         self._lessons = 0
         self._refused = 0
@@ -107,7 +109,7 @@ class Narrowing:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
         # Without `event` it might be an envelope
-        return None if self._event_of(root) is self._no_event else root
+        return None if root.event is self._no_event else root
 
     def learn(self, document: Mapping[str, Any]) -> None:
         """Know the keys of a document that was refused from now on, or soon."""
@@ -122,8 +124,12 @@ class Narrowing:
         for place, keys in new.items():
             taken = keys[: MAX_LEARNED - self._learned]
             self._learned += len(taken)
-            self._known.setdefault(place, []).extend(taken)
+            self._known.setdefault(place, set()).update(taken)
         self._lessons += 1
+        for place, tree, node in self._objects(document):
+            _merge(
+                self._order.setdefault(place, []), [key for key in node if self._is_named(place, tree, key)]
+            )
         self._refused = 0
         self._make()
 
@@ -160,12 +166,11 @@ class Narrowing:
     def _make(self) -> None:
         root = self._struct("", self._tree)
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(root).decode
-        self._event_of = attrgetter(_attribute("event"))
         self._timestamp_of = attrgetter(_attribute("@timestamp"))
-        self._no_event = self._event_of(root())
+        self._no_event = root().event  # type: ignore[attr-defined]  # paths below it are in ALWAYS
 
     def _struct(self, place: str, tree: _Tree) -> type[msgspec.Struct]:
-        fields: list[tuple[str, Any, Any]] = []
+        fields: dict[str, tuple[str, Any, Any]] = {}
         is_open = True
         for key, below in tree.items():
             inner = f"{place}/{key}" if place else key
@@ -176,12 +181,19 @@ class Narrowing:
             elif below:
                 kind, is_open = self._struct(inner, below), False
                 default = kind()
-            fields.append((_attribute(key), kind, msgspec.field(default=default, name=key)))
+            fields[key] = (_attribute(key), kind, msgspec.field(default=default, name=key))
         if not is_open:
-            for number, key in enumerate(self._known.get(place, ())):
-                fields.append((f"skipped_{number}", msgspec.Raw, msgspec.field(default=None, name=key)))
+            for number, key in enumerate(sorted(self._known.get(place, ()))):
+                fields[key] = (f"skipped_{number}", msgspec.Raw, msgspec.field(default=None, name=key))
+        # A key is looked for from where the last one was found: in the order of documents that is one step
+        first = [fields.pop(key) for key in self._order.get(place, ()) if key in fields]
         return msgspec.defstruct(
-            "Narrow", fields, frozen=True, gc=False, kw_only=True, forbid_unknown_fields=not is_open
+            "Narrow",
+            [*first, *fields.values()],
+            frozen=True,
+            gc=False,
+            kw_only=True,
+            forbid_unknown_fields=not is_open,
         )
 
     def _is_whole(self, path: str) -> bool:
@@ -202,19 +214,36 @@ class Narrowing:
 
     def _unknown(self, document: Mapping[str, Any]) -> Iterable[tuple[str, list[str]]]:
         """The keys by place that are to be known."""
+        for place, tree, node in self._objects(document):
+            yield (
+                place,
+                [k for k in node if not self._is_named(place, tree, k) and _is_harmless(place, k)],
+            )
+
+    def _is_named(self, place: str, tree: _Tree, key: str) -> bool:
+        """True if the struct of an object has the key."""
+        return key in tree or key in self._known.get(place, ())
+
+    def _objects(self, document: Mapping[str, Any]) -> Iterable[tuple[str, _Tree, Mapping[str, Any]]]:
+        """The objects of a document that structs stand for, each with its place and what is read of it."""
         pending: list[tuple[str, _Tree, Mapping[str, Any]]] = [("", self._tree, document)]
         while pending:
             place, tree, node = pending.pop()
-            known = self._known.get(place, ())
-            yield (
-                place,
-                [key for key in node if key not in tree and key not in known and _is_harmless(place, key)],
-            )
+            yield place, tree, node
             for key, below in tree.items():
                 inner = f"{place}/{key}" if place else key
                 child = node.get(key)
                 if below and isinstance(child, Mapping) and inner not in self._whole:
                     pending.append((inner, below, child))
+
+
+def _merge(order: list[str], keys: list[str]) -> None:
+    """Puts each key that is not in `order` behind the one it follows in `keys`."""
+    place = 0
+    for key in keys:
+        if key not in order:
+            order.insert(place, key)
+        place = order.index(key) + 1
 
 
 def _is_harmless(place: str, key: str) -> bool:

@@ -58,11 +58,13 @@ class Engine:
 
     def run(self, records: Sequence[Record]) -> int:
         """Evaluate the events of `records` by the doors a worker takes; how many records."""
-        narrowing = self.detector.narrowing
+        narrowing, tallies = self.detector.narrowing, self.tallies
+        decode_narrow, evaluate_narrow, most = narrowing.decode, self.detector.evaluate_narrow, MAX_BYTES
         for record in records:
-            root = narrowing.decode(record.value) if len(record.value) <= MAX_BYTES else None
+            value = record.value
+            root = decode_narrow(value) if len(value) <= most else None
             if root is not None:
-                self.detector.evaluate_narrow(root, record, self.tallies)
+                evaluate_narrow(root, record, tallies)
                 continue
             events = decode(record, max_bytes=MAX_BYTES)
             assert not isinstance(events, DeadLetter), events.error
