@@ -77,9 +77,18 @@ class Dispatcher:
         self._topic_indices = dict(topic_indices or {})
         self.tested = 0
         """How many steps were tested exactly."""
+        self._find_narrowed = self.finder(lambda _event, found, _tallies: found)
 
     def find(self, event: Event, tallies: Tallies) -> Found:
         """Everything that `event` satisfies."""
+        root = self.narrowing.narrowed(event.document)
+        if root is not None:
+            return self._find_narrowed(root, event.record, tallies, event) or Found()
+        self.narrowing.learn(event.document)
+        return self._find_in_full(event, tallies)
+
+    def _find_in_full(self, event: Event, tallies: Tallies) -> Found:
+        """As `find`, of an event that structs cannot hold, or whose kind has no plan yet."""
         if not event.text("event.category"):
             tallies["no_category", event.record.topic] += 1
         source = self._topic_indices.get(event.record.topic, NOTHING_SAID)
@@ -91,11 +100,9 @@ class Dispatcher:
         plan = self._planner.plan(self._planner.kind(event, self._open_gates(index)))
         return self._found(event, plan, plan.candidates(event), tallies)
 
-    def finder(
-        self, answer: Callable[[Event, Found, Tallies], A]
-    ) -> Callable[[Any, Record, Tallies], A | None]:
+    def finder(self, answer: Callable[[Event, Found, Tallies], A]) -> Callable[..., A | None]:
         """Makes a function like `find` for events in structs of `narrowing`: it returns the `answer` to what
-        is found, and None if nothing is.
+        is found, and None if nothing is. Its arguments: structs, record, tallies, and maybe the event.
 
         It is emitted, because what most events cost is the way to their plan. Where nothing but the event
         tells its index, the values of a few fields do, its *key*.
@@ -115,43 +122,44 @@ class Dispatcher:
             "answer": answer,
         }
         source = f"""
-def find_narrow(root, record, tallies):
+def find_narrow(root, record, tallies, event=None):
 {chr(10).join(lines)}
  key = ({key})
  known = settled(key)
  if known is None:
-  event, found_there = unsettled(key, root, record, tallies)
+  event, found_there = unsettled(key, root, record, tallies, event)
   return None if found_there is None else answer(event, found_there, tallies)
  plan, candidates, has_no_category = known
  if has_no_category: tallies["no_category", record.topic] += 1
  if candidates is None: return None
  left = candidates(root)
  if not left: return None
- event = narrow(root, record)
+ if event is None: event = narrow(root, record)
  return answer(event, found(event, plan, left, tallies), tallies)
 """
         exec(compile(source, "<find>", "exec"), namespace)  # noqa: S102  # names of attributes alone
-        made: Callable[[Any, Record, Tallies], A | None] = namespace["find_narrow"]
+        made: Callable[..., A | None] = namespace["find_narrow"]
         return made
 
     def _find_unsettled(
-        self, key: tuple[object, ...], root: Struct, record: Record, tallies: Tallies
+        self, key: tuple[object, ...], root: Struct, record: Record, tallies: Tallies, event: Event | None
     ) -> tuple[Event, Found | None]:
         """What is found for an event whose key does not tell the plan: nothing is known of the key yet, or
         the event's index is told by something else."""
-        event = NarrowEvent(self.narrowing, root, record)
+        if event is None:
+            event = NarrowEvent(self.narrowing, root, record)
         source = self._topic_indices.get(record.topic, NOTHING_SAID)
         index = virtual_index(event, source.name, force=source.force)
         is_unknown = index == UNKNOWN_INDEX
         if (is_unknown and source.drop_unknown) or self._with_lineage:
-            return event, self.find(event, tallies)
+            return event, self._find_in_full(event, tallies)
         tells_index = type(key[0]) is str and key[0] != "" and not self._topic_indices
         own_key = key if tells_index else (index, key)
         known = self._settled.get(own_key)
         if known is None:
             known = self._settle(own_key, event, index)
         if known is None:
-            return event, self.find(event, tallies)
+            return event, self._find_in_full(event, tallies)
         if is_unknown:
             tallies["unknown_index", record.topic] += 1
         if known.has_no_category:

@@ -111,6 +111,14 @@ class Narrowing:
         # Without `event` it might be an envelope
         return None if root.event is self._no_event else root
 
+    def narrowed(self, document: dict[str, Any]) -> msgspec.Struct | None:
+        """The structs of a document; None: they cannot hold it."""
+        try:
+            root: msgspec.Struct = msgspec.convert(document, self._document_type)
+        except (msgspec.MsgspecError, RecursionError):
+            return None
+        return root
+
     def learn(self, document: Mapping[str, Any]) -> None:
         """Know the keys of a document that was refused from now on, or soon."""
         if self._lessons >= MAX_LESSONS:
@@ -164,12 +172,14 @@ class Narrowing:
     # --- making structs -------------------------------------------------------------------------
 
     def _make(self) -> None:
-        root = self._struct("", self._tree)
+        self._document_type = self._struct("", self._tree, Any)
+        root = self._struct("", self._tree, msgspec.Raw)
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(root).decode
         self._timestamp_of = attrgetter(_attribute("@timestamp"))
         self._no_event = root().event  # type: ignore[attr-defined]  # paths below it are in ALWAYS
 
-    def _struct(self, place: str, tree: _Tree) -> type[msgspec.Struct]:
+    def _struct(self, place: str, tree: _Tree, skipped: Any) -> type[msgspec.Struct]:
+        """The struct of an object; `skipped` is the type of what is not read."""
         fields: dict[str, tuple[str, Any, Any]] = {}
         is_open = True
         for key, below in tree.items():
@@ -179,12 +189,12 @@ class Narrowing:
             if inner in self._whole:
                 kind, is_open = Any, False
             elif below:
-                kind, is_open = self._struct(inner, below), False
+                kind, is_open = self._struct(inner, below, skipped), False
                 default = kind()
             fields[key] = (_attribute(key), kind, msgspec.field(default=default, name=key))
         if not is_open:
             for number, key in enumerate(sorted(self._known.get(place, ()))):
-                fields[key] = (f"skipped_{number}", msgspec.Raw, msgspec.field(default=None, name=key))
+                fields[key] = (f"skipped_{number}", skipped, msgspec.field(default=None, name=key))
         # A key is looked for from where the last one was found: in the order of documents that is one step
         first = [fields.pop(key) for key in self._order.get(place, ()) if key in fields]
         return msgspec.defstruct(

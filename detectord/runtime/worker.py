@@ -178,8 +178,6 @@ class Worker:
         decoded = decode(record, max_bytes=self._settings.max_event_bytes)
         if isinstance(decoded, DeadLetter):
             return decoded
-        if len(decoded) == 1:
-            self._detector.narrowing.learn(decoded[0].document)
         alerts: list[RankedAlert] = []
         found_hits: list[EventHits] = []
         try:

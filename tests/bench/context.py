@@ -68,8 +68,6 @@ class Engine:
                 continue
             events = decode(record, max_bytes=MAX_BYTES)
             assert not isinstance(events, DeadLetter), events.error
-            if len(events) == 1:
-                narrowing.learn(events[0].document)
             self.evaluate(events)
         return len(records)
 
