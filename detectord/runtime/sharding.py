@@ -55,6 +55,12 @@ class _Routed(msgspec.Struct, gc=False):
 _decode = msgspec.json.Decoder(_Routed).decode
 
 
+MAX_KEYS = 100_000
+"""Record keys whose worker is remembered: of about as many hosts."""
+
+_LONGEST_KEY = 200
+
+
 class Router:
     """Sorts records to workers. `keyed` are the topics whose record key is the host.id."""
 
@@ -62,10 +68,24 @@ class Router:
         self._workers = workers
         self._partitions = partitions
         self._keyed = frozenset(keyed)
+        self._known: dict[bytes, int] = {}
 
     def worker(self, record: Record) -> int:
         """The worker that evaluates `record`."""
-        return partition_hash(self.routing_key(record)) % self._partitions % self._workers
+        key = record.key
+        if not key or record.topic not in self._keyed:
+            return self._worker_of(self.routing_key(record))
+        worker = self._known.get(key)
+        if worker is None:
+            worker = self._worker_of(self.routing_key(record))
+            if len(key) <= _LONGEST_KEY:
+                if len(self._known) >= MAX_KEYS:
+                    self._known.clear()
+                self._known[key] = worker
+        return worker
+
+    def _worker_of(self, routing_key: str) -> int:
+        return partition_hash(routing_key) % self._partitions % self._workers
 
     def routing_key(self, record: Record) -> str:
         """The text that a record is routed by."""

@@ -236,32 +236,38 @@ class Supervisor:
             self._dispatch(poll.records)
         return bool(poll.records)
 
-    def _dispatch(self, records: Iterable[Record]) -> None:
-        columns: dict[int, dict[Partition, Chunk]] = {}
+    def _dispatch(self, records: Sequence[Record]) -> None:
+        """Sort records to workers, as columns; whatever can be is done by column, not by record."""
+        sorted_: dict[tuple[int, str, int], tuple[list[int], list[Record]]] = {}
+        route = self._router.worker
+        for arrival, record in enumerate(records, self._arrivals):
+            place = (route(record), record.topic, record.partition)
+            own = sorted_.get(place)
+            if own is None:
+                own = sorted_[place] = ([], [])
+            own[0].append(arrival)
+            own[1].append(record)
+        self._arrivals += len(records)
         batch = _InFlight(self._batches, set(), {}, 0, {})
-        for record in records:
-            worker = self._router.worker(record)
-            partition = (record.topic, record.partition)
-            chunk = columns.setdefault(worker, {}).setdefault(
-                partition, Chunk(*partition, [], [], [], [], [])
-            )
-            chunk.offsets.append(record.offset)
-            chunk.timestamps.append(record.timestamp)
-            chunk.arrivals.append(self._arrivals)
-            chunk.keys.append(record.key)
-            chunk.values.append(record.value)
-            self._arrivals += 1
-            batch.positions[partition] = record.offset + 1
-            batch.size += len(record.value) + len(record.key or b"")
-            count, size = batch.records.get(record.topic, (0, 0))
-            batch.records[record.topic] = (count + 1, size + len(record.value))
+        chunks: dict[int, list[Chunk]] = {}
+        for (worker, topic, partition), (arrivals, taken) in sorted_.items():
+            _, _, offsets, timestamps, keys, values, _ = map(list, zip(*taken, strict=True))
+            chunk = Chunk(topic, partition, offsets, timestamps, arrivals, keys, values)
+            chunks.setdefault(worker, []).append(chunk)
+            position = offsets[-1] + 1
+            known = batch.positions.get((topic, partition), position)
+            batch.positions[topic, partition] = max(position, known)
+            size = sum(map(len, values))
+            batch.size += size + sum(map(len, filter(None, keys)))
+            count, total = batch.records.get(topic, (0, 0))
+            batch.records[topic] = (count + len(taken), total + size)
         self._batches += 1
         self._in_flight[batch.number] = batch
         self._in_flight_bytes += batch.size
         now = self._clock.now() // MS
-        for worker, chunks in columns.items():
+        for worker, own_chunks in chunks.items():
             batch.awaiting.add(worker)
-            self._ask(worker, Batch(self.epoch, batch.number, now, tuple(chunks.values())))
+            self._ask(worker, Batch(self.epoch, batch.number, now, tuple(own_chunks)))
 
     # --- listening ------------------------------------------------------------------------------
 
