@@ -350,15 +350,23 @@ class _Regex:
         return self.pattern[self.place - 1]
 
     def _alternatives(self) -> tuple[Any, ...]:
-        branches = [self._row()]
+        branches = [self._sides()]
         while self._peek() == "|":
             self._take()
-            branches.append(self._row())
+            branches.append(self._sides())
         return ("any", branches)
 
+    def _sides(self) -> tuple[Any, ...]:
+        sides = [self._row()]
+        while self._peek() == "&":
+            self._take()
+            sides.append(self._row())
+        return ("all", sides)
+
     def _row(self) -> tuple[Any, ...]:
-        items = []
-        while self._peek() not in ("", "|", ")"):
+        """One item at least, whatever sign it begins with; only the empty pattern has none."""
+        items: list[tuple[Any, ...]] = []
+        while self.pattern and (not items or self._peek() not in ("", "|", "&", ")")):
             item = self._item()
             while self._peek() and self._peek() in "?*+{":
                 item = ("repeat", item, *self._times())
@@ -376,10 +384,19 @@ class _Regex:
 
     def _item(self) -> tuple[Any, ...]:
         c = self._take()
+        if c == "~":
+            return ("not", self._item())
         if c == "(":
-            inner = self._alternatives()
-            self._take()
+            inner = ("row", []) if self._peek() == ")" else self._alternatives()
+            if self._take() != ")":
+                raise ValueError(f"regex: {self.pattern!r} does not go on at {self.place}")
             return inner
+        if c == "<":
+            end = self.pattern.index(">", self.place)
+            bounds, self.place = self.pattern[self.place : end].split("-"), end + 1
+            return ("number", bounds)
+        if c in "@#":
+            return ("repeat", ("one", lambda _: c == "@"), 0 if c == "@" else 1, math.inf)
         if c == '"':
             end = self.pattern.index('"', self.place)
             literal, self.place = self.pattern[self.place : end], end + 1
@@ -435,6 +452,8 @@ class _Regex:
             for item in inner:
                 starts = self._ends(item, value, starts)
             return starts
+        if kind in ("all", "not", "number"):
+            return {end for start in starts for end in self._from(kind, inner, value, start)}
         low, high = tree[2], tree[3]
         for _ in range(low):
             starts = self._ends(inner, value, starts)
@@ -444,6 +463,23 @@ class _Regex:
             seen |= starts
             done += 1
         return seen
+
+    def _from(self, kind: str, inner: Any, value: str, start: int) -> set[int]:
+        """Where a match that starts here may end, for what has to hold for a stretch as a whole."""
+        everywhere = set(range(start, len(value) + 1))
+        if kind == "all":
+            return everywhere.intersection(*(self._ends(side, value, {start}) for side in inner))
+        if kind == "not":
+            return everywhere - self._ends(inner, value, {start})
+        low, high = sorted(map(int, inner))
+        digits = {len(bound) for bound in inner}
+        return {
+            end
+            for end in everywhere - {start}
+            if set(value[start:end]) <= set(ascii_letters.digits)
+            and low <= int(value[start:end]) <= high
+            and (len(digits) > 1 or end - start in digits)
+        }
 
 
 @functools.lru_cache(maxsize=4096)

@@ -284,11 +284,15 @@ class Expressions:
         value = self.some_text()
         cut = self.choices.number(len(value) + 1)
         head, tail = _quoted(value[:cut]), _quoted(value[cut + 1 :])
-        match self.choices.number(5):
+        match self.choices.number(7):
             case 1:
                 return head + ".*"
             case 2:
                 return f"({head}.{tail}|b+)"
+            case 5:
+                return f"{head}.*&~(.*{tail}|(#|@b)&.{{3,}})"
+            case 6:
+                return f"({head or '()'}&@)|&&&|~{_quoted(value[:1]) or '.'}"
             case 3:
                 return self.pick(_REGEXES)
             case 4:
