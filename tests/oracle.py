@@ -582,6 +582,15 @@ def _is_boolean_expression(expr: ast.Expr) -> bool:
     return False
 
 
+def _opposite(known: bool | str | None) -> bool | str | None:
+    return not known if isinstance(known, bool) else known
+
+
+def _asks_events(expr: ast.Expr) -> bool:
+    """Whether there is a lineage or a search in it, which only an event answers."""
+    return isinstance(expr, (ast.Lineage, ast.ArraySearch)) or any(map(_asks_events, ast.children(expr)))
+
+
 def _is_null(expr: ast.Expr) -> bool:
     return isinstance(expr, ast.Literal) and expr.value is None
 
@@ -643,7 +652,7 @@ class _Condition:
             case ast.Or(operands=operands):
                 return any(self.holds(operand) for operand in operands)
             case ast.Not(operand=operand):
-                return not self.holds(operand)
+                return self._known(operand) is not None and not self.holds(operand)
             case ast.Literal(value=value):
                 return value is True
             case ast.Field():
@@ -654,12 +663,47 @@ class _Condition:
                 assert self.related is not None, "nobody has walked through the events"
                 return self.related(expr)
             case ast.In(negated=True, value=value, items=items, insensitive=insensitive):
-                return not self.holds(ast.In(value, items, insensitive))
+                return self.holds(ast.Not(ast.In(value, items, insensitive)))
             case ast.Comparison(op="!=", left=left, right=right):
-                return not self.holds(ast.Comparison("==", left, right))
+                return self.holds(ast.Not(ast.Comparison("==", left, right)))
             case ast.Comparison(op="==", left=left, right=right):
                 return self._equality_holds(left, right)
         return self._leaf_holds(expr)
+
+    def _known(self, expr: ast.Expr) -> bool | str | None:
+        """What a condition is before there is any event: "?" if that depends, else its value, null as well.
+
+        An event cannot make true what is null by then, nor its negation.
+        """
+        if next(fields_of(expr), None) is None and not _asks_events(expr):
+            value = self.value(expr, iter(())).value
+            return value if isinstance(value, bool) else None
+        match expr:
+            case ast.And(operands=operands):
+                known = {self._known(operand) for operand in operands}
+                return False if False in known else None if None in known else "?"
+            case ast.Or(operands=operands):
+                known = {self._known(operand) for operand in operands}
+                return True if True in known else "?" if "?" in known else None if None in known else False
+            case ast.Not(operand=operand):
+                return _opposite(self._known(operand))
+            case ast.ArraySearch(condition=inner) | ast.Lineage(event=ast.EventQuery(condition=inner)):
+                return "?" if self._known(inner) in (True, "?") else False
+            case ast.In(items=items) if all(self._is_known_null(item) for item in items):
+                return None
+            case ast.In(value=value) | ast.Pattern(value=value) if self._is_known_null(value):
+                return None
+            case ast.Comparison(op="!=", left=left, right=right):
+                return _opposite(self._known(ast.Comparison("==", left, right)))
+            case ast.Comparison(op="==", left=ast.Literal() as left, right=right):
+                return self._known(ast.Comparison("==", right, left))
+            case ast.Comparison(op="==", left=left, right=ast.Literal(value=bool(wanted))):
+                if isinstance(left, (ast.And, ast.Or, ast.Not, ast.Comparison, ast.In)):
+                    return self._known(left) if wanted else _opposite(self._known(left))
+        return "?"
+
+    def _is_known_null(self, expr: ast.Expr) -> bool:
+        return next(fields_of(expr), None) is None and self.value(expr, iter(())).value is None
 
     def _equality_holds(self, left: ast.Expr, right: ast.Expr) -> bool:
         if isinstance(left, ast.Literal) and not isinstance(right, ast.Literal):
@@ -667,7 +711,7 @@ class _Condition:
         if _is_null(right):
             return self._null_holds(left)
         if isinstance(right, ast.Literal) and isinstance(right.value, bool) and _is_boolean_expression(left):
-            return self.holds(left) == right.value
+            return self.holds(left) if right.value else self.holds(ast.Not(left))
         return self._leaf_holds(ast.Comparison("==", left, right))
 
     def _null_holds(self, expr: ast.Expr) -> bool:

@@ -82,8 +82,13 @@ class Conditions:
         before = self._errors
         self._condition(condition)
         # What is wrong in itself has no truth worth a warning
-        if must_hold and self._errors == before and constants.truth(condition) is False:
+        if must_hold and self._errors == before and self._never_holds(condition):
             self._find(Code.ALWAYS_FALSE, condition.span, "no event satisfies it, so the rule never alerts")
+
+    @staticmethod
+    def _never_holds(condition: ast.Expr) -> bool:
+        settled = constants.settled(condition)
+        return constants.truth(settled) is False
 
     def type_of(self, field: ast.Field) -> Type:
         """The type of a field."""

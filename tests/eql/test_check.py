@@ -198,6 +198,7 @@ def test_escaped_anchors_are_meant(anchor: str) -> None:
     "condition",
     [
         *("false", "null", "not true", "not not false", "1 == 2", "1 != 1", '"a" == "A"', "1 == null"),
+        *("not null", "not (null and flag)", "flag not in (null)", "not (flag and null) or false"),
         *("null != null", "null < 1", "unknown >= null", "flag and false", "flag and (false or null)"),
         *("1 + 1 == 3", "-1 == 1", "1 / 0 == 1", "5 in (1, 2)", "5 not in (5)", "null in (1)"),
         *('length("abc") == 2', 'startsWith("abc", "b")', "not (flag or true)", 'concat("a", null) == "a"'),
@@ -213,7 +214,7 @@ def test_conditions_that_are_never_true(condition: str) -> None:
         *(
             "true",
             "not false",
-            "not null",
+            "not (null and false)",
             "1 == 1.0",
             "1 != 2",
             "null == null",
