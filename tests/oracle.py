@@ -350,15 +350,23 @@ class _Regex:
         return self.pattern[self.place - 1]
 
     def _alternatives(self) -> tuple[Any, ...]:
-        branches = [self._row()]
+        branches = [self._sides()]
         while self._peek() == "|":
             self._take()
-            branches.append(self._row())
+            branches.append(self._sides())
         return ("any", branches)
 
+    def _sides(self) -> tuple[Any, ...]:
+        sides = [self._row()]
+        while self._peek() == "&":
+            self._take()
+            sides.append(self._row())
+        return ("all", sides)
+
     def _row(self) -> tuple[Any, ...]:
-        items = []
-        while self._peek() not in ("", "|", ")"):
+        """One item at least, whatever sign it begins with; only the empty pattern has none."""
+        items: list[tuple[Any, ...]] = []
+        while self.pattern and (not items or self._peek() not in ("", "|", "&", ")")):
             item = self._item()
             while self._peek() and self._peek() in "?*+{":
                 item = ("repeat", item, *self._times())
@@ -376,10 +384,19 @@ class _Regex:
 
     def _item(self) -> tuple[Any, ...]:
         c = self._take()
+        if c == "~":
+            return ("not", self._item())
         if c == "(":
-            inner = self._alternatives()
-            self._take()
+            inner = ("row", []) if self._peek() == ")" else self._alternatives()
+            if self._take() != ")":
+                raise ValueError(f"regex: {self.pattern!r} does not go on at {self.place}")
             return inner
+        if c == "<":
+            end = self.pattern.index(">", self.place)
+            bounds, self.place = self.pattern[self.place : end].split("-"), end + 1
+            return ("number", bounds)
+        if c in "@#":
+            return ("repeat", ("one", lambda _: c == "@"), 0 if c == "@" else 1, math.inf)
         if c == '"':
             end = self.pattern.index('"', self.place)
             literal, self.place = self.pattern[self.place : end], end + 1
@@ -435,6 +452,8 @@ class _Regex:
             for item in inner:
                 starts = self._ends(item, value, starts)
             return starts
+        if kind in ("all", "not", "number"):
+            return {end for start in starts for end in self._from(kind, inner, value, start)}
         low, high = tree[2], tree[3]
         for _ in range(low):
             starts = self._ends(inner, value, starts)
@@ -444,6 +463,23 @@ class _Regex:
             seen |= starts
             done += 1
         return seen
+
+    def _from(self, kind: str, inner: Any, value: str, start: int) -> set[int]:
+        """Where a match that starts here may end, for what has to hold for a stretch as a whole."""
+        everywhere = set(range(start, len(value) + 1))
+        if kind == "all":
+            return everywhere.intersection(*(self._ends(side, value, {start}) for side in inner))
+        if kind == "not":
+            return everywhere - self._ends(inner, value, {start})
+        low, high = sorted(map(int, inner))
+        digits = {len(bound) for bound in inner}
+        return {
+            end
+            for end in everywhere - {start}
+            if set(value[start:end]) <= set(ascii_letters.digits)
+            and low <= int(value[start:end]) <= high
+            and (len(digits) > 1 or end - start in digits)
+        }
 
 
 @functools.lru_cache(maxsize=4096)
@@ -546,6 +582,15 @@ def _is_boolean_expression(expr: ast.Expr) -> bool:
     return False
 
 
+def _opposite(known: bool | str | None) -> bool | str | None:
+    return not known if isinstance(known, bool) else known
+
+
+def _asks_events(expr: ast.Expr) -> bool:
+    """Whether there is a lineage or a search in it, which only an event answers."""
+    return isinstance(expr, (ast.Lineage, ast.ArraySearch)) or any(map(_asks_events, ast.children(expr)))
+
+
 def _is_null(expr: ast.Expr) -> bool:
     return isinstance(expr, ast.Literal) and expr.value is None
 
@@ -607,7 +652,7 @@ class _Condition:
             case ast.Or(operands=operands):
                 return any(self.holds(operand) for operand in operands)
             case ast.Not(operand=operand):
-                return not self.holds(operand)
+                return self._known(operand) is not None and not self.holds(operand)
             case ast.Literal(value=value):
                 return value is True
             case ast.Field():
@@ -618,12 +663,47 @@ class _Condition:
                 assert self.related is not None, "nobody has walked through the events"
                 return self.related(expr)
             case ast.In(negated=True, value=value, items=items, insensitive=insensitive):
-                return not self.holds(ast.In(value, items, insensitive))
+                return self.holds(ast.Not(ast.In(value, items, insensitive)))
             case ast.Comparison(op="!=", left=left, right=right):
-                return not self.holds(ast.Comparison("==", left, right))
+                return self.holds(ast.Not(ast.Comparison("==", left, right)))
             case ast.Comparison(op="==", left=left, right=right):
                 return self._equality_holds(left, right)
         return self._leaf_holds(expr)
+
+    def _known(self, expr: ast.Expr) -> bool | str | None:
+        """What a condition is before there is any event: "?" if that depends, else its value, null as well.
+
+        An event cannot make true what is null by then, nor its negation.
+        """
+        if next(fields_of(expr), None) is None and not _asks_events(expr):
+            value = self.value(expr, iter(())).value
+            return value if isinstance(value, bool) else None
+        match expr:
+            case ast.And(operands=operands):
+                known = {self._known(operand) for operand in operands}
+                return False if False in known else None if None in known else "?"
+            case ast.Or(operands=operands):
+                known = {self._known(operand) for operand in operands}
+                return True if True in known else "?" if "?" in known else None if None in known else False
+            case ast.Not(operand=operand):
+                return _opposite(self._known(operand))
+            case ast.ArraySearch(condition=inner) | ast.Lineage(event=ast.EventQuery(condition=inner)):
+                return "?" if self._known(inner) in (True, "?") else False
+            case ast.In(items=items) if all(self._is_known_null(item) for item in items):
+                return None
+            case ast.In(value=value) | ast.Pattern(value=value) if self._is_known_null(value):
+                return None
+            case ast.Comparison(op="!=", left=left, right=right):
+                return _opposite(self._known(ast.Comparison("==", left, right)))
+            case ast.Comparison(op="==", left=ast.Literal() as left, right=right):
+                return self._known(ast.Comparison("==", right, left))
+            case ast.Comparison(op="==", left=left, right=ast.Literal(value=bool(wanted))):
+                if isinstance(left, (ast.And, ast.Or, ast.Not, ast.Comparison, ast.In)):
+                    return self._known(left) if wanted else _opposite(self._known(left))
+        return "?"
+
+    def _is_known_null(self, expr: ast.Expr) -> bool:
+        return next(fields_of(expr), None) is None and self.value(expr, iter(())).value is None
 
     def _equality_holds(self, left: ast.Expr, right: ast.Expr) -> bool:
         if isinstance(left, ast.Literal) and not isinstance(right, ast.Literal):
@@ -631,7 +711,7 @@ class _Condition:
         if _is_null(right):
             return self._null_holds(left)
         if isinstance(right, ast.Literal) and isinstance(right.value, bool) and _is_boolean_expression(left):
-            return self.holds(left) == right.value
+            return self.holds(left) if right.value else self.holds(ast.Not(left))
         return self._leaf_holds(ast.Comparison("==", left, right))
 
     def _null_holds(self, expr: ast.Expr) -> bool:

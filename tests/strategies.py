@@ -284,11 +284,15 @@ class Expressions:
         value = self.some_text()
         cut = self.choices.number(len(value) + 1)
         head, tail = _quoted(value[:cut]), _quoted(value[cut + 1 :])
-        match self.choices.number(5):
+        match self.choices.number(7):
             case 1:
                 return head + ".*"
             case 2:
                 return f"({head}.{tail}|b+)"
+            case 5:
+                return f"{head}.*&~(.*{tail}|(#|@b)&.{{3,}})"
+            case 6:
+                return f"({head or '()'}&@)|&&&|~{_quoted(value[:1]) or '.'}"
             case 3:
                 return self.pick(_REGEXES)
             case 4:
@@ -365,6 +369,8 @@ class Expressions:
         """A condition without `and`, `or`, `not`."""
         if self.chance(12):
             return self.null_test()
+        if self.chance(4):
+            return self.constant()
         families: list[Callable[[], ast.Expr]] = []
         if self.world.keywords or self.world.untyped:
             families += [
@@ -394,6 +400,24 @@ class Expressions:
         if self.chance(15):
             subject = self.comparison(self.strings(0), self.text_literal())
         return ast.Comparison(self.pick(_EQUALITY), *self.sides(subject, ast.Literal(None)))
+
+    def constant(self) -> ast.Expr:
+        """A condition that is the same for every event, or null for it; mostly null."""
+        null, text, number = ast.Literal(None), self.text_literal(), self.number_literal()
+        match self.choices.number(7):
+            case 0:
+                return ast.Literal(self.chance(50))
+            case 1:
+                return ast.In(self.strings(), (null,), negated=self.chance(30))
+            case 2:
+                return ast.In(text, (null, self.text_literal()), negated=self.chance(30))
+            case 3:
+                return ast.Comparison(self.pick(_ORDER), *self.sides(null, number))
+            case 4:
+                return ast.Comparison(self.pick(_EQUALITY), *self.sides(null, self.call("length", null)))
+            case 5:
+                return ast.Comparison("==", ast.And((null, self.null_test())), ast.Literal(self.chance(50)))
+        return null
 
     def comparison(self, left: ast.Expr, right: ast.Expr, *, ordered: int = 25) -> ast.Expr:
         op = self.pick(_ORDER if self.chance(ordered) else _EQUALITY)

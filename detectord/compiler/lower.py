@@ -41,6 +41,7 @@ from detectord.compiler.predicates import (
 from detectord.compiler.values import Builder, Fixed, Operand, Value
 from detectord.eql import ast
 from detectord.eql.address import parse_block
+from detectord.eql.constants import settled
 from detectord.eql.functions import FUNCTIONS
 from detectord.eql.text import Scalar, fold
 from detectord.eql.types import Type, field_type
@@ -81,7 +82,7 @@ def lower_condition(
     Raises:
         ValueError: the condition is one that the check refuses.
     """
-    return _Lowering(types, [] if inner is None else inner).filter(condition)
+    return _Lowering(types, [] if inner is None else inner).filter(settled(condition))
 
 
 class _Typed(NamedTuple):

@@ -20,7 +20,14 @@ from detectord.eql.address import parse_address, parse_block
 from detectord.eql.dates import parse_date
 from detectord.eql.diagnostics import Code, Diagnostic
 from detectord.eql.functions import FUNCTIONS, Function, Param
-from detectord.eql.regex import LONGEST_PATTERN, MOST_INSTRUCTIONS, RegexError, instructions, translate
+from detectord.eql.regex import (
+    LONGEST_PATTERN,
+    MOST_INSTRUCTIONS,
+    RegexError,
+    Translated,
+    instructions,
+    translate,
+)
 from detectord.eql.source import Span
 from detectord.eql.text import parse_number
 from detectord.eql.types import NOT_QUERYABLE, Type, field_type
@@ -75,8 +82,13 @@ class Conditions:
         before = self._errors
         self._condition(condition)
         # What is wrong in itself has no truth worth a warning
-        if must_hold and self._errors == before and constants.truth(condition) is False:
+        if must_hold and self._errors == before and self._never_holds(condition):
             self._find(Code.ALWAYS_FALSE, condition.span, "no event satisfies it, so the rule never alerts")
+
+    @staticmethod
+    def _never_holds(condition: ast.Expr) -> bool:
+        settled = constants.settled(condition)
+        return constants.truth(settled) is False
 
     def type_of(self, field: ast.Field) -> Type:
         """The type of a field."""
@@ -275,13 +287,15 @@ class Conditions:
                 self._find(Code.REGEX_TOO_LONG, literal.span, **limits)
                 continue
             try:
-                self._instructions += instructions(translate(text, expr.op == "regex~"))
+                translated = translate(text, expr.op == "regex~")
+                self._instructions += instructions(translated.tree)
             except RegexError as error:
                 self._bad_regex(literal, error)
                 continue
             if self._instructions > MOST_INSTRUCTIONS:
                 self._find(Code.REGEXES_TOO_COMPLEX, literal.span, _SMALLER, limit=MOST_INSTRUCTIONS)
             self._anchors(literal, text)
+            self._ordinary(literal, translated)
 
     def _bad_regex(self, literal: ast.Literal, error: RegexError) -> None:
         hint = f"at character {error.offset + 1} of the expression"
@@ -293,6 +307,14 @@ class Conditions:
         if anchor:
             hint = "the expression always matches the whole value"
             self._find(Code.ANCHOR_IS_LITERAL, literal.span, hint, anchor=anchor)
+
+    def _ordinary(self, literal: ast.Literal, translated: Translated) -> None:
+        if translated.ordinary:
+            offset = translated.ordinary[0]
+            assert isinstance(literal.value, str)
+            character = literal.value[offset]
+            hint = f"at character {offset + 1} nothing stands before it; `\\{character}` says so"
+            self._find(Code.OPERATOR_IS_LITERAL, literal.span, hint, operator=character)
 
     def _lineage(self, expr: ast.Lineage) -> None:
         if expr.relation not in RELATIONS:

@@ -130,6 +130,11 @@ class Code(enum.Enum):
     NO_MAXSPAN = "W104", "this sequence has no `maxspan`"
     NOT_COMPARABLE = "W105", "{left} and {right} cannot be compared"
 
+    OPERATOR_IS_LITERAL = (
+        "W106",
+        "`{operator}` has nothing to work on, it is an ordinary character in this regular expression",
+    )
+
     UNKNOWN_FIELD = "W110", "no schema knows the field `{field}`"
 
     @property

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectord.eql.regex import LONGEST_PATTERN, RegexError, compile_regex
+from detectord.eql.regex import LONGEST_PATTERN, RegexError, compile_regex, translate
 from detectord.eql.text import fold
 
 
@@ -56,6 +58,25 @@ from detectord.eql.text import fold
         ('"\\d"', ["\\d"], ["1"]),
         ("a]}b", ["a]}b"], ["a"]),
         ("a-b:c,d e/f!%'=;_`", ["a-b:c,d e/f!%'=;_`"], [""]),
+        ("a>b", ["a>b"], ["ab"]),
+        ("a@b", ["ab", "a\nxb"], ["a", "b"]),
+        ("@", ["", "x"], []),
+        ("a#?b|x#", ["ab"], ["axb", "x", "x#"]),
+        ("v<8-11>", ["v8", "v11", "v0011", "v09"], ["v7", "v12", "v", "v 9", "v9x"]),
+        ("<11-8>|<0-5>", ["8", "008", "0"], ["", "7", "00"]),
+        ("<08-11>", ["08", "11"], ["8", "008", "12"]),
+        ("10.<0-255>{1}", ["10.0", "10.255"], ["10.256", "10."]),
+        ("<1-2>{2}|<9-10>{2}", ["12", "0910"], ["1", "13", "9"]),
+        ("<2147483647-0>", ["2147483647"], ["2147483648"]),
+        (".*a.*&.*b.*&...", ["axb", "ba "], ["ab", "aaa", "abab"]),
+        ("@&~(foo.*)", ["", "fo", "xfoo"], ["foo", "foobar"]),
+        ("~a|aa", ["", "b", "aa"], ["a"]),
+        ("~~a+", ["a", "aa"], ["b", ""]),
+        ('~"ab"', ["a", "abab"], ["ab"]),
+        ("~[a-c]", ["", "ab", "d"], ["b"]),
+        ("((a|b|ab)&~(a|b))|x", ["ab", "x"], ["a", "b"]),
+        ("a|(b|c&~b)|d", ["a", "b", "d", "c"], ["bc"]),
+        ("~(a&~(a|b))", ["", "a", "b"], []),
     ],
 )
 def test_patterns(pattern: str, yes: list[str], no: list[str]) -> None:
@@ -80,27 +101,33 @@ def test_patterns(pattern: str, yes: list[str], no: list[str]) -> None:
         ("ab\\", 2, "backslash"),
         ("a\\bc", 1, "no meaning"),
         ("\\p{L}", 0, "no meaning"),
-        ("*a", 0, "nothing to repeat"),
-        ("a|+b", 2, "nothing to repeat"),
-        ("(?:a)", 1, "nothing to repeat"),
-        ("{2}", 0, "nothing to repeat"),
         ("a{", 1, "expected"),
         ("a{,2}", 1, "expected"),
         ("a{2,1}", 1, "larger"),
         ("a{1001}", 1, "at most 1000"),
         ("a{1," + "9" * 900 + "}", 1, "at most 1000"),
         ("a{" + "9" * 5000, LONGEST_PATTERN, "at most 1000"),
-        ("a||b", 2, "empty"),
-        ("|a", 0, "empty"),
-        ("a|", 2, "empty"),
-        ("(|a)", 1, "empty"),
-        ("(a|)", 3, "empty"),
-        ("a~b", 1, "complement"),
-        ("a&b", 1, "intersection"),
-        ("a<1-9>", 1, "numeric range"),
-        ("a>b", 1, "numeric range"),
-        ("a@b", 1, "any string"),
-        ("a#b", 1, "empty language"),
+        ("a|", 2, "an item is missing"),
+        ("a&", 2, "an item is missing"),
+        ("a~", 2, "an item is missing"),
+        ("(", 1, "an item is missing"),
+        ("(a|)", 0, "not closed"),
+        ("a~b", 1, "a complement .* only as a whole"),
+        ("~ab", 0, "a complement .* only as a whole"),
+        ("~(a)*", 0, "a complement .* only as a whole"),
+        ("a|b~c", 3, "a complement .* only as a whole"),
+        ("x(a&b)", 1, "a group with .* only as a whole"),
+        ("(a&b)x", 0, "a group with .* only as a whole"),
+        ("(a&b){2}", 0, "a group with .* only as a whole"),
+        ("(~a|b)?", 0, "a group with .* only as a whole"),
+        ("a&b" * 51, 151, "at most 50"),
+        ("a<", 1, "Elasticsearch refuses it, too"),
+        ("a<1-9", 1, "Elasticsearch refuses it, too"),
+        ("<script>", 0, "Elasticsearch refuses it, too"),
+        ("<-9>", 0, "Elasticsearch refuses it, too"),
+        ("<1-2-3>", 0, "Elasticsearch refuses it, too"),
+        ("<1-2147483648>", 0, "Elasticsearch refuses it, too"),
+        (".*(;|\\||>|<|&&).*", 10, "Elasticsearch refuses it, too"),
         ("a\ud800", 1, "surrogate"),
         ("((a{1000}){1000}){1000}", 0, "too complex"),
         ("a" * (LONGEST_PATTERN + 1), LONGEST_PATTERN, "at most 1000 characters"),
@@ -111,6 +138,32 @@ def test_refused(pattern: str, offset: int, message: str) -> None:
     with pytest.raises(RegexError, match=message) as caught:
         compile_regex(["fine", pattern])
     assert caught.value.offset == offset
+
+
+@pytest.mark.parametrize(
+    ("pattern", "ordinary", "yes", "no"),
+    [
+        ("*a", [0], ["*a"], ["a", ""]),
+        ("a|+b", [2], ["a", "+b"], ["b"]),
+        ("(?:a)", [1], ["?:a"], ["a"]),
+        ("{2}", [0], ["{2}"], [""]),
+        ("**", [0], ["", "**"], ["a"]),
+        ("a||b", [2], ["a", "|b"], ["", "b"]),
+        ("|a", [0], ["|a"], ["", "a"]),
+        ("(|a)?", [1], ["", "|a"], ["a"]),
+        (")", [0], [")"], []),
+        ("&|&&..&@", [0, 2], ["&"], ["|", ""]),
+        ("a&&b", [2], [], ["a", "ab", "a&&b", "&b"]),
+        (".*&&b", [3], ["&b"], ["b"]),
+        ("~|", [1], ["", "||"], ["|"]),
+    ],
+)
+def test_operators_without_an_item_before_them(
+    pattern: str, ordinary: list[int], yes: list[str], no: list[str]
+) -> None:
+    assert list(translate(pattern).ordinary) == ordinary
+    test = compile_regex([pattern])
+    assert [value for value in yes + no if test(value)] == yes
 
 
 @pytest.mark.parametrize(
@@ -132,6 +185,7 @@ def test_refused(pattern: str, offset: int, message: str) -> None:
         ("ß", ["ß", "ẞ"], ["ss", "SS"]),
         ("İ", ["İ"], ["i", "i̇", "I"]),
         ("\\d[\\D]", ["1A"], ["A1"]),
+        (".*A.*&~(b.*)", ["xA", "ab"], ["ba", "BA"]),
     ],
 )
 def test_insensitive(pattern: str, yes: list[str], no: list[str]) -> None:
@@ -142,6 +196,8 @@ def test_insensitive(pattern: str, yes: list[str], no: list[str]) -> None:
 def test_a_list_is_any_of_its_patterns() -> None:
     test = compile_regex(["a|b", "c+", ""])
     assert [value for value in ["a", "b", "cc", "", "ac", "d"] if test(value)] == ["a", "b", "cc", ""]
+    test = compile_regex(["a|b&b", "~(.|..)&@|cc", "c+&@"])
+    assert [value for value in ["a", "b", "cc", "x", ""] if test(value)] == ["a", "b", "cc", ""]
 
 
 def test_a_long_list_is_one_program() -> None:
@@ -175,6 +231,7 @@ def test_a_lone_surrogate_is_one_character() -> None:
         "(.*a){12}b",
         ".*a.*a.*a.*a.*b",
         "(" * 300 + "a*" + ")*" * 300 + "b",
+        "~(" * 48 + ".*b" + ")" * 48 + "&.*a.*a.*b",
     ],
 )
 def test_hostile_values(pattern: str) -> None:
@@ -228,16 +285,55 @@ def expressions(draw: st.DrawFn, depth: int = 3) -> tuple[str, frozenset[str]]:
     return f"({pattern})*", closed
 
 
+UNIVERSE = frozenset(
+    "".join(value) for length in range(5) for value in itertools.product(ALPHABET, repeat=length)
+)
+
+
+@st.composite
+def junctions(draw: st.DrawFn, depth: int = 2) -> tuple[str, frozenset[str]]:
+    """A pattern in which `&` and `~` stand where they can be asked of a whole value, and its strings."""
+    if depth == 0:
+        return draw(expressions(2))
+    pattern, language = draw(junctions(depth - 1))
+    kind = draw(st.sampled_from(["and", "not", "or"]))
+    if kind == "not":
+        return f"~({pattern})", UNIVERSE - language
+    other, more = draw(junctions(depth - 1))
+    if kind == "or":
+        return f"{pattern}|{other}", language | more
+    return f"({pattern})&({other})", language & more
+
+
 def _joined(first: frozenset[str], second: frozenset[str]) -> frozenset[str]:
     return frozenset(a + b for a in first for b in second if len(a + b) <= 4)
 
 
-@given(expressions(), st.lists(st.text(ALPHABET, max_size=4), min_size=1, max_size=10))
+@given(
+    st.one_of(expressions(), junctions()), st.lists(st.text(ALPHABET, max_size=4), min_size=1, max_size=10)
+)
 def test_matches_its_language(expression: tuple[str, frozenset[str]], values: list[str]) -> None:
     pattern, language = expression
     test = compile_regex([pattern])
     for value in [*values, *sorted(language)[:5]]:
         assert test(value) is (value in language), (pattern, value)
+
+
+@given(
+    st.integers(0, 12_000),
+    st.integers(0, 12_000),
+    st.integers(0, 6),
+    st.lists(st.from_regex("[0-9]{0,6}", fullmatch=True), max_size=20),
+)
+def test_an_interval_is_its_numbers(first: int, last: int, width: int, values: list[str]) -> None:
+    written = str(first).zfill(width), str(last).zfill(width)
+    test = compile_regex([f"<{written[0]}-{written[1]}>"])
+    least, most = sorted((first, last))
+    lengths = {len(text) for text in written}
+    near = [str(n) for bound in (least, most) for n in range(max(0, bound - 2), bound + 3)]
+    for value in [*values, *near, *(text.zfill(width) for text in near)]:
+        inside = value != "" and least <= int(value) <= most
+        assert test(value) is (inside and (len(lengths) > 1 or len(value) in lengths)), (written, value)
 
 
 LETTERS = "aAkK\u212aéÉσΣςıİI1"
