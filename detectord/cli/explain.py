@@ -23,8 +23,11 @@ def command(file: Path) -> None:
     readings = [each for each in contents if isinstance(each, Reading) and each.is_rule]
     for reading in readings:
         if reading.rule is None:
-            findings = "\n".join(each.text for each in reading.findings)
-            raise Failure(findings or f"{file}: the rule is deprecated, it never runs", ExitCode.RULES)
+            if not reading.findings:
+                raise Failure(f"{file}: the rule is deprecated, it never runs", ExitCode.RULES)
+            for each in reading.findings:
+                click.echo(each.text, err=True)
+            raise Failure(f"{file}: the rule is refused", ExitCode.RULES)
         _show(compile_rule(reading.rule))
     if not readings:
         raise Failure(f"{file}: there is no rule in it", ExitCode.RULES)

@@ -41,7 +41,9 @@ def command() -> None:
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_context
 def sigma(ctx: click.Context, paths: tuple[Path, ...], output: Path, form: str) -> None:
-    """Convert the Sigma rules in PATHS (files, and .yml and .yaml files below directories).
+    """Convert the Sigma rules in PATHS.
+
+    These are files, or directories with .yml and .yaml files in them.
 
     Writes a rule file for each rule that can be said in EQL, and import-ledger.json with what became of
     every rule. Exits 65 if none was converted.

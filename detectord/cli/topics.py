@@ -35,7 +35,10 @@ def command() -> None:
 @REPLICAS
 @TIMEOUT
 def check(config_path: str | None, settings: Mapping[str, str], replicas: int | None, timeout: float) -> None:
-    """Print what differs from how the topics should be; exit 1 if anything does."""
+    """Print what is not as it should be.
+
+    Exits 1 if anything is not.
+    """
     config = configuration(config_path, settings)
     with explained((TopicsError, ExitCode.UNAVAILABLE)):
         cluster = Cluster(KafkaSettings.of(config), timeout=timeout)
@@ -56,7 +59,10 @@ def check(config_path: str | None, settings: Mapping[str, str], replicas: int | 
 def create(
     config_path: str | None, settings: Mapping[str, str], replicas: int | None, timeout: float
 ) -> None:
-    """Make the topics that do not exist; those that do are left as they are."""
+    """Make the topics that do not exist.
+
+    Those that do are left as they are.
+    """
     config = configuration(config_path, settings)
     with explained((TopicsError, ExitCode.UNAVAILABLE)):
         cluster = Cluster(KafkaSettings.of(config), timeout=timeout)

@@ -245,7 +245,9 @@ def test_explain(run, rules: Path) -> None:
     assert "# step 0: process, by host.id, user.id" in outcome.out
     assert outcome.out.count("zsh") == 1
     (rules / "bad.toml").write_text(BAD_RULE)
-    assert run("explain", rules / "bad.toml").code == ExitCode.RULES
+    outcome = run("explain", rules / "bad.toml")
+    assert outcome.code == ExitCode.RULES
+    assert outcome.err.startswith(f"{rules / 'bad.toml'}:")
 
 
 # --- replay ---
@@ -270,24 +272,38 @@ def test_replay(run, rules: Path, tmp_path: Path) -> None:
     assert outcome.code == 0
     alerts = [json.loads(line) for line in outcome.out.splitlines()]
     assert [alert["kibana.alert.rule.name"] for alert in alerts] == ["Shell under a terminal"] * 6
-    assert "6 events in" in outcome.err
+    assert "6 records in" in outcome.err
     assert "2 rules loaded, 0 refused" in outcome.err
     assert "6  Shell under a terminal" in outcome.err
 
 
 def test_replay_to_a_file(run, rules: Path, tmp_path: Path) -> None:
-    (tmp_path / "in.ndjson").write_text(events(2) + "no json\n")
+    (tmp_path / "in.ndjson").write_text(events(2) + 'no json\n{"a": \n')
     output = tmp_path / "out.ndjson"
     outcome = run("replay", "--rules", rules, f"--input={tmp_path / 'in.ndjson'}", "--output", output)
     assert (outcome.code, outcome.out) == (0, "")
     assert len(output.read_text().splitlines()) == 2
-    assert "1 records were no events" in outcome.err
+    assert "records that were no events: 2\n" in outcome.err
+    assert "2  not_json, the first at in.ndjson:3: " in outcome.err
+    assert "may have cost" not in outcome.err
 
 
 def test_replay_without_a_rule_is_65(run, rules: Path, tmp_path: Path) -> None:
     (tmp_path / "in.ndjson").write_text(events(1))
     arguments = ["--rules", rules, "--input", tmp_path / "in.ndjson", "--maturity", "beta"]
-    assert run("replay", *arguments).code == ExitCode.RULES
+    outcome = run("replay", *arguments)
+    assert outcome.code == ExitCode.RULES
+    assert "no rule was loaded: 0 refused, 2 left out; `detectord check` says why" in outcome.err
+
+
+def test_replay_tells_what_may_have_cost_an_alert(run, rules: Path, tmp_path: Path) -> None:
+    keys = {"host": {"id": [f"h{n}" for n in range(40)]}, "user": {"id": [f"u{n}" for n in range(40)]}}
+    event = json.loads(events(1)) | keys
+    (tmp_path / "in.ndjson").write_text(json.dumps(event) + "\n")
+    outcome = run("replay", "--rules", rules, "--input", tmp_path / "in.ndjson")
+    assert outcome.code == 0
+    said = outcome.err.partition("what may have cost an alert:\n")[2]
+    assert said.startswith("        1  Shell under a terminal: Events with more join keys than")
 
 
 def test_a_reader_that_goes_away_is_no_traceback(rules: Path) -> None:
