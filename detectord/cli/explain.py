@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from detectord.cli.exits import ExitCode, Failure
+from detectord.cli.output import say
 from detectord.compiler import compile_rule
 from detectord.compiler.compiled import CompiledRule, CompiledStep, Role
 from detectord.config import Duration
@@ -26,7 +27,7 @@ def command(file: Path) -> None:
             if not reading.findings:
                 raise Failure(f"{file}: the rule is deprecated, it never runs", ExitCode.RULES)
             for each in reading.findings:
-                click.echo(each.text, err=True)
+                say(each.text, err=True)
             raise Failure(f"{file}: the rule is refused", ExitCode.RULES)
         _show(compile_rule(reading.rule))
     if not readings:
@@ -34,9 +35,9 @@ def command(file: Path) -> None:
 
 
 def _show(compiled: CompiledRule) -> None:
-    click.echo(_heading(compiled))
+    say(_heading(compiled))
     for number, step in enumerate(compiled.steps):
-        click.echo(_step(number, step, compiled))
+        say(_step(number, step, compiled))
 
 
 def _heading(compiled: CompiledRule) -> str:

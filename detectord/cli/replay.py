@@ -16,6 +16,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeElapsedColumn
 from detectord import log
 from detectord.cli.exits import ExitCode, explained
 from detectord.cli.options import cached, ruled
+from detectord.cli.output import say
 from detectord.cli.profile import show
 from detectord.metrics import TALLIES
 from detectord.rules.policy import Policy
@@ -160,7 +161,7 @@ def _print(summary: Summary) -> None:
             lines.append(f"  {number:>7,}  {about}{TALLIES[name].help}")
     if summary.restarts:
         lines.append(f"{summary.restarts} workers died and were replaced")
-    click.echo("\n".join(lines), err=True)
+    say("\n".join(lines), err=True)
 
 
 def _most_first(counts: Counter[str]) -> list[tuple[str, int]]:

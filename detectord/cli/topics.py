@@ -8,6 +8,7 @@ import click
 
 from detectord.cli.exits import ExitCode, Failure, explained
 from detectord.cli.options import configuration, configured
+from detectord.cli.output import say
 from detectord.kafka import KafkaSettings
 from detectord.runtime.topics import Cluster, TopicsError, differences, expected
 
@@ -46,10 +47,10 @@ def check(config_path: str | None, settings: Mapping[str, str], replicas: int | 
         found = cluster.find(topic.name for topic in wanted)
         differing = differences(wanted, found, replicas or cluster.replicas())
     for line in differing:
-        click.echo(line)
+        say(line)
     if differing:
         raise Failure(f"{len(differing)} differences", ExitCode.FAILED)
-    click.echo(f"all {len(wanted)} topics are as they should be", err=True)
+    say(f"all {len(wanted)} topics are as they should be", err=True)
 
 
 @command.command()
@@ -71,5 +72,5 @@ def create(
         missing = [topic for topic in wanted if topic.name not in found]
         made = cluster.create(missing, replicas or cluster.replicas())
     for name in made:
-        click.echo(name)
-    click.echo(f"{len(made)} made, {len(wanted) - len(made)} were there", err=True)
+        say(name)
+    say(f"{len(made)} made, {len(wanted) - len(made)} were there", err=True)

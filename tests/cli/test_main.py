@@ -201,6 +201,25 @@ def test_check_as_json(run, rules: Path) -> None:
     assert (refused["reason"], refused["line"]) == ("parse_error", 17)
 
 
+def test_no_text_of_a_rule_rules_the_terminal(run, rules: Path, tmp_path: Path) -> None:
+    escaped = GOOD_RULE.replace('name = "', 'name = "\\u001b]0;x\\u0007')
+    good, bad = rules / "good.toml", rules / "bad.toml"
+    good.write_text(escaped)
+    bad.write_text(escaped.replace("555555555555", "555555555559").replace('"medium"', '"\\u001bc"'))
+    (tmp_path / "in.ndjson").write_text(events(1))
+    for arguments in (
+        ("check", rules),
+        ("explain", good),
+        ("explain", bad),
+        ("replay", "--rules", good, "--input", tmp_path / "in.ndjson", "--output", tmp_path / "out"),
+    ):
+        outcome = run(*arguments)
+        said = outcome.out + outcome.err
+        assert "␛" in said, arguments
+        assert "\x07" not in said
+        assert "\x1b" not in said
+
+
 def test_explain_of_an_export(run, tmp_path: Path) -> None:
     rule = {"type": "eql", "name": "R", "description": "D", "severity": "low", "risk_score": 21}
     lines = [{**rule, "rule_id": name, "query": f'process where "{name}" : process.name'} for name in "ab"]
