@@ -111,7 +111,9 @@ GAP_RECORDS = _counter(
     "topic",
 )
 LAST_RECORD_TIMESTAMP = _gauge(
-    "detectord_last_record_timestamp_seconds", "When the last record was read (wall clock).", "topic"
+    "detectord_last_record_timestamp_seconds",
+    "When the last record was read (wall clock); before the first, when the daemon started.",
+    "topic",
 )
 CONSUMER_LAG_RECORDS = _gauge(
     "detectord_consumer_lag_records", "Records between our position and the end.", "topic", "partition"
@@ -223,6 +225,8 @@ OUTPUT_RECORDS = _counter(
 OUTPUT_BYTES = _counter(
     "detectord_output_bytes_total", "Bytes of their values.", "topic", result=("ok", "error")
 )
+_OUTPUTS = frozenset((OUTPUT_RECORDS, OUTPUT_BYTES))
+"""Those whose topics are the ones written to."""
 LAST_COMMIT_TIMESTAMP = _gauge(
     "detectord_last_commit_timestamp_seconds", "When the last commit succeeded (wall clock)."
 )
@@ -301,6 +305,7 @@ class Metrics:
             for m in DECLARED
             if m.kind == "histogram"
         }
+        self._shown: dict[Metric, frozenset[tuple[str, str]]] = {}
         self.expect()
 
     def _made(self, make: Callable[..., Made], kind: Kind) -> dict[Metric, Made]:
@@ -316,9 +321,14 @@ class Metrics:
         gauge = self._gauges[metric]
         (gauge.labels(*self._labels(metric, labels)) if metric.labels else gauge).set(value)
 
-    def forget(self, metric: Metric, *labels: str) -> None:
-        """Drop one series of a gauge, as that of a partition which is no longer read here."""
-        self._gauges[metric].remove(*self._labels(metric, labels))
+    def show(self, metric: Metric, series: Mapping[tuple[str, str], float]) -> None:
+        """Set a gauge to these series, by label values, and drop those that were shown before, as of a
+        partition which is no longer read here."""
+        for labels in self._shown.get(metric, frozenset()) - series.keys():
+            self._gauges[metric].remove(*labels)
+        for labels, value in series.items():
+            self.set(metric, value, *labels)
+        self._shown[metric] = frozenset(series)
 
     def record(self, metric: Metric, seconds: float, *labels: str) -> None:
         """Add an observation to a histogram."""
@@ -343,15 +353,18 @@ class Metrics:
     def expect(self, **values: Iterable[str]) -> None:
         """Start at zero every counter and histogram whose label values are known with these.
 
-        `expect(topic=["ecs.endpoint"], worker=["0", "1"])`; without arguments those that need none.
+        `expect(topic=["ecs.endpoint"], worker=["0", "1"])`; without arguments those that need none. The
+        topics that are written to are called `output_topic` here.
         """
-        given = {label: tuple(each) for label, each in values.items()}
+        read = {label: tuple(each) for label, each in values.items()}
+        written = {"topic": read.pop("output_topic", ())}
         for metric in DECLARED:
+            given = written if metric in _OUTPUTS else read
             if metric.kind != "gauge" and set(metric.open_labels) <= given.keys():
                 self._start(metric, given)
 
     def _start(self, metric: Metric, given: Mapping[str, tuple[str, ...]]) -> None:
-        domains = [given.get(label) or metric.known[label] for label in metric.labels]
+        domains = [metric.known.get(label, given.get(label, ())) for label in metric.labels]
         for labels in itertools.product(*domains) if domains else ():
             if metric.kind == "counter":
                 self._counters[metric].labels(*self._labels(metric, labels))

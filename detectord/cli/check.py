@@ -11,6 +11,7 @@ import click
 
 from detectord.cli.exits import ExitCode
 from detectord.cli.options import cached, ruled
+from detectord.cli.output import say
 from detectord.cli.sarif import sarif
 from detectord.events.fields import FIELD_TYPES
 from detectord.rules.ledger import Loaded
@@ -73,11 +74,11 @@ def _print(loaded: Loaded, *, verbose: bool) -> None:
     failed = set(map(id, loaded.failed))
     for refusal in loaded.refused:
         if id(refusal) in failed:
-            click.echo(refusal.message)
+            say(refusal.message)
         else:
-            click.echo(f"{refusal.file}: left out: {refusal.reason}")
+            say(f"{refusal.file}: left out: {refusal.reason}")
     for warning in loaded.warnings:
-        click.echo(warning.message)
+        say(warning.message)
     if verbose:
         for rule in loaded.rules:
             _print_sequence(rule)
@@ -91,7 +92,7 @@ def _print(loaded: Loaded, *, verbose: bool) -> None:
         parts.append(f"{loaded.skipped} of another maturity")
     if loaded.unselected:
         parts.append(f"{loaded.unselected} not selected")
-    click.echo(", ".join(parts))
+    say(", ".join(parts))
 
 
 def _print_sequence(rule: Rule) -> None:
@@ -100,7 +101,7 @@ def _print_sequence(rule: Rule) -> None:
         return
     span = spelled_span(span_of(rule)) + (" (implicit_maxspan)" if has_implicit_maxspan(rule) else "")
     bound = "host-bound" if routing(rule) == "host" else "global"
-    click.echo(f"{rule.path}: {kind_of_rule(rule)}, maxspan {span}, {bound}: {rule.name}")
+    say(f"{rule.path}: {kind_of_rule(rule)}, maxspan {span}, {bound}: {rule.name}")
 
 
 def _print_kinds(loaded: Loaded) -> None:
@@ -118,4 +119,4 @@ def _print_kinds(loaded: Loaded) -> None:
         if number:
             parts.append(f"{number} {what}")
     if parts:
-        click.echo(", ".join(parts))
+        say(", ".join(parts))

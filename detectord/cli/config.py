@@ -30,7 +30,10 @@ def show(config_path: str | None, settings: Mapping[str, str], form: str) -> Non
 @command.command()
 @configured
 def check(config_path: str | None, settings: Mapping[str, str]) -> None:
-    """Exit 0 if the configuration can be used, 78 with the reasons if not."""
+    """Say whether the configuration can be used.
+
+    Exits 78, with the reasons, if not.
+    """
     config = configuration(config_path, settings)
     with explained((ConfigError, ExitCode.CONFIG)):
         require_supported(config)

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import click
 
+from detectord.cli.output import shown
+
 
 class ExitCode(enum.IntEnum):
     """Exit codes, after sysexits.h. Anything else that is not 0 is 1: an unexpected exception."""
@@ -31,7 +33,7 @@ class Failure(click.ClickException):
     """A command that ends with a sentence and a code instead of a result."""
 
     def __init__(self, message: str, code: ExitCode) -> None:
-        super().__init__(message)
+        super().__init__(shown(message))
         self.exit_code = code  # type: ignore[misc]  # a class variable to click, which reads the instance
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from detectord.cli.exits import ExitCode, Failure
+from detectord.cli.output import say
 from detectord.compiler import compile_rule
 from detectord.compiler.compiled import CompiledRule, CompiledStep, Role
 from detectord.config import Duration
@@ -23,17 +24,20 @@ def command(file: Path) -> None:
     readings = [each for each in contents if isinstance(each, Reading) and each.is_rule]
     for reading in readings:
         if reading.rule is None:
-            findings = "\n".join(each.text for each in reading.findings)
-            raise Failure(findings or f"{file}: the rule is deprecated, it never runs", ExitCode.RULES)
+            if not reading.findings:
+                raise Failure(f"{file}: the rule is deprecated, it never runs", ExitCode.RULES)
+            for each in reading.findings:
+                say(each.text, err=True)
+            raise Failure(f"{file}: the rule is refused", ExitCode.RULES)
         _show(compile_rule(reading.rule))
     if not readings:
         raise Failure(f"{file}: there is no rule in it", ExitCode.RULES)
 
 
 def _show(compiled: CompiledRule) -> None:
-    click.echo(_heading(compiled))
+    say(_heading(compiled))
     for number, step in enumerate(compiled.steps):
-        click.echo(_step(number, step, compiled))
+        say(_step(number, step, compiled))
 
 
 def _heading(compiled: CompiledRule) -> str:

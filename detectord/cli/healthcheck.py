@@ -10,6 +10,7 @@ import click
 
 from detectord.cli.exits import ExitCode, Failure
 from detectord.cli.options import configuration
+from detectord.cli.output import say
 from detectord.runtime.http import local_url
 
 
@@ -26,7 +27,7 @@ def command(url: str | None, config_path: str | None, timeout: float) -> None:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=timeout) as answer:
-            click.echo(answer.read(10_000).decode("utf-8", "replace").strip())
+            say(answer.read(10_000).decode("utf-8", "replace").strip())
     except urllib.error.HTTPError as error:
         with error:
             body = error.read(10_000).decode("utf-8", "replace").strip()

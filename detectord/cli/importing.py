@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from detectord.cli.exits import ExitCode, Failure, explained
+from detectord.cli.output import say
 from detectord.rules.files import LEDGER
 from detectord.sigma.documents import read
 from detectord.sigma.ledger import Ledger
@@ -41,7 +42,9 @@ def command() -> None:
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_context
 def sigma(ctx: click.Context, paths: tuple[Path, ...], output: Path, form: str) -> None:
-    """Convert the Sigma rules in PATHS (files, and .yml and .yaml files below directories).
+    """Convert the Sigma rules in PATHS.
+
+    These are files, or directories with .yml and .yaml files in them.
 
     Writes a rule file for each rule that can be said in EQL, and import-ledger.json with what became of
     every rule. Exits 65 if none was converted.
@@ -97,13 +100,13 @@ def _files_of(path: Path) -> set[str]:
 def _print(ledger: Ledger, stale: Sequence[str], output: Path) -> None:
     refused = [entry for entry in ledger.entries if entry.reason is not None]
     for entry in refused[:_SHOWN]:
-        place = f"{entry.source}:{entry.document}" if entry.document else entry.source
-        click.echo(f"{place}: left out: {entry.reason}: {entry.detail}")
+        place = f"{entry.source}, document {entry.document}" if entry.document > 1 else entry.source
+        say(f"{place}: left out: {entry.reason}: {entry.detail}")
     if len(refused) > _SHOWN:
-        click.echo(f"and {len(refused) - _SHOWN} more")
+        say(f"and {len(refused) - _SHOWN} more")
     warnings = sum(len(entry.warnings) for entry in ledger.entries)
     reasons = ", ".join(f"{number} {reason}" for reason, number in ledger.reasons.items())
-    click.echo(
+    say(
         f"{len(ledger.converted)} converted, {len(refused)} left out"
         + (f" ({reasons})" if reasons else "")
         + (f", {warnings} warnings" if warnings else "")
@@ -111,4 +114,4 @@ def _print(ledger: Ledger, stale: Sequence[str], output: Path) -> None:
     )
     if stale:
         names = ", ".join(stale)
-        click.echo(f"{len(stale)} files of an earlier import are left that this one did not write: {names}")
+        say(f"left from an earlier import, and not written by this one: {names}")

@@ -31,9 +31,11 @@ def _parts(profile: Profile) -> Iterator[RenderableType]:
         f"profile of {profile.events + profile.parted:,} events: {profile.micros:,.1f} µs an event, of which"
         f" {profile.matching:,.1f} in {len(profile.steps):,} matchers that were asked"
     )
+    if not profile.steps:
+        return
     yield _steps(profile)
-    yield _costs("predicates by cost", profile.predicates)
-    yield _costs("fields by cost", profile.fields)
+    for title, costs in (("predicates by cost", profile.predicates), ("fields by cost", profile.fields)):
+        yield _costs(title, costs) if costs else f"{title}: none was timed in these events"
     yield from _advice(profile.steps[:TOP])
 
 

@@ -16,7 +16,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeElapsedColumn
 from detectord import log
 from detectord.cli.exits import ExitCode, explained
 from detectord.cli.options import cached, ruled
+from detectord.cli.output import say
 from detectord.cli.profile import show
+from detectord.metrics import TALLIES
 from detectord.rules.policy import Policy
 from detectord.runtime.profiler import EVERY
 from detectord.runtime.replay import NoRulesError, ReplayOptions, Summary, replay
@@ -139,18 +141,27 @@ def _print(summary: Summary) -> None:
     """The summary, on standard error: standard output may be the alerts."""
     loaded = summary.loaded
     names = {rule.rule_id: rule.name for rule in loaded.rules}
+    rate = f"{summary.records_per_second:,.0f} records/s"
     lines = [
-        f"{summary.records:,} events in {summary.seconds:.1f} s, {summary.events_per_second:,.0f} events/s",
+        f"{summary.records:,} records in {summary.seconds:.1f} s, {rate}",
         f"{len(loaded.rules)} rules loaded, {len(loaded.refused)} refused",
         f"{summary.alerts.total():,} alerts",
         *(f"  {number:>7,}  {names.get(rule, rule)}" for rule, number in _most_first(summary.alerts)),
     ]
     if summary.dead_letters:
-        lines.append(f"{summary.dead_letters.total():,} records were no events")
-        lines += [f"  {number:>7,}  {reason}" for reason, number in _most_first(summary.dead_letters)]
+        lines.append(f"records that were no events: {summary.dead_letters.total():,}")
+        for reason, number in _most_first(summary.dead_letters):
+            first = summary.bad_records[reason]
+            place = f"{first.record.topic}:{first.record.offset}"
+            lines.append(f"  {number:>7,}  {reason}, the first at {place}: {first.error}")
+    if losses := summary.losses():
+        lines.append("what may have cost an alert:")
+        for (name, of), number in sorted(losses.items()):
+            about = f"{names.get(of, of)}: " if of else ""
+            lines.append(f"  {number:>7,}  {about}{TALLIES[name].help}")
     if summary.restarts:
         lines.append(f"{summary.restarts} workers died and were replaced")
-    click.echo("\n".join(lines), err=True)
+    say("\n".join(lines), err=True)
 
 
 def _most_first(counts: Counter[str]) -> list[tuple[str, int]]:

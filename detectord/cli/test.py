@@ -17,6 +17,7 @@ import click
 
 from detectord.batch import match_rule
 from detectord.cli.exits import ExitCode
+from detectord.cli.output import say
 from detectord.compiler import compile_rule
 from detectord.events.fields import FIELD_TYPES
 from detectord.rules.files import is_rule_file
@@ -133,11 +134,11 @@ def command(ctx: click.Context, paths: tuple[Path, ...]) -> None:
     for report in reports:
         _print(report)
     for file in bare:
-        click.echo(f"none    {file}: no test file beside it")
+        say(f"none    {file}: no test file beside it")
     failed = sum(len(report.failures) for report in reports)
     broken = sum(1 for report in reports if report.trouble)
     total = sum(report.cases for report in reports)
-    click.echo(
+    say(
         f"{len(reports) - broken} rules tested, {total} cases: {total - failed} passed, {failed} failed"
         + (f"; {broken} test files could not be run" if broken else "")
         + (f"; {len(bare)} rules without tests" if bare else "")
@@ -148,11 +149,11 @@ def command(ctx: click.Context, paths: tuple[Path, ...]) -> None:
 
 def _print(report: Report) -> None:
     if report.trouble:
-        click.echo(f"BROKEN  {report.file}\n{report.trouble}")
+        say(f"BROKEN  {report.file}\n{report.trouble}")
         return
     word = "ok    " if report.passed else "FAILED"
-    click.echo(f"{word}  {report.file}: {report.cases} cases")
+    say(f"{word}  {report.file}: {report.cases} cases")
     for failure in report.failures[:_SHOWN]:
-        click.echo(describe(failure))
+        say(describe(failure))
     if len(report.failures) > _SHOWN:
-        click.echo(f"  and {len(report.failures) - _SHOWN} more")
+        say(f"  and {len(report.failures) - _SHOWN} more")

@@ -8,6 +8,7 @@ import click
 
 from detectord.cli.exits import ExitCode, Failure, explained
 from detectord.cli.options import configuration, configured
+from detectord.cli.output import say
 from detectord.kafka import KafkaSettings
 from detectord.runtime.topics import Cluster, TopicsError, differences, expected
 
@@ -35,7 +36,10 @@ def command() -> None:
 @REPLICAS
 @TIMEOUT
 def check(config_path: str | None, settings: Mapping[str, str], replicas: int | None, timeout: float) -> None:
-    """Print what differs from how the topics should be; exit 1 if anything does."""
+    """Print what is not as it should be.
+
+    Exits 1 if anything is not.
+    """
     config = configuration(config_path, settings)
     with explained((TopicsError, ExitCode.UNAVAILABLE)):
         cluster = Cluster(KafkaSettings.of(config), timeout=timeout)
@@ -43,10 +47,10 @@ def check(config_path: str | None, settings: Mapping[str, str], replicas: int | 
         found = cluster.find(topic.name for topic in wanted)
         differing = differences(wanted, found, replicas or cluster.replicas())
     for line in differing:
-        click.echo(line)
+        say(line)
     if differing:
         raise Failure(f"{len(differing)} differences", ExitCode.FAILED)
-    click.echo(f"all {len(wanted)} topics are as they should be", err=True)
+    say(f"all {len(wanted)} topics are as they should be", err=True)
 
 
 @command.command()
@@ -56,7 +60,10 @@ def check(config_path: str | None, settings: Mapping[str, str], replicas: int | 
 def create(
     config_path: str | None, settings: Mapping[str, str], replicas: int | None, timeout: float
 ) -> None:
-    """Make the topics that do not exist; those that do are left as they are."""
+    """Make the topics that do not exist.
+
+    Those that do are left as they are.
+    """
     config = configuration(config_path, settings)
     with explained((TopicsError, ExitCode.UNAVAILABLE)):
         cluster = Cluster(KafkaSettings.of(config), timeout=timeout)
@@ -65,5 +72,5 @@ def create(
         missing = [topic for topic in wanted if topic.name not in found]
         made = cluster.create(missing, replicas or cluster.replicas())
     for name in made:
-        click.echo(name)
-    click.echo(f"{len(made)} made, {len(wanted) - len(made)} were there", err=True)
+        say(name)
+    say(f"{len(made)} made, {len(wanted) - len(made)} were there", err=True)

@@ -260,7 +260,10 @@ def _from_text(kind: Any, text: str) -> object:
         try:
             return json.loads(text)
         except (ValueError, RecursionError):
-            raise ValueError("expected JSON") from None
+            if typing.get_origin(bare) is not tuple:
+                raise ValueError("expected JSON") from None
+            example = "" if _as_list_of_keys_of(kind) else """, such as ["a", "b"]"""
+            raise ValueError(f"expected a JSON list{example}") from None
     if bare in {int, float, bool}:
         return msgspec.convert(text, bare, strict=False)
     return None if text == "" and bare is not kind and _allows_none(kind) else text

@@ -196,7 +196,7 @@ class Detector:
         """No event before `before` is to come: sequences that were waiting for one to rule them out stand."""
         for undecided in state.decided(before):
             complete = Complete(undecided.key, undecided.partial.events)
-            done.extend(self._detections(state, undecided.match_hash, undecided.order, complete))
+            self._conclude(state, undecided.match_hash, undecided.order, complete, done)
 
     def _go_on(self, state: StatePartition, sid: str, hit: RuleHit, done: list[Ranked]) -> None:
         """A hit's turn has come."""
@@ -222,7 +222,7 @@ class Detector:
         )
         try:
             for complete in turn.take():
-                done.extend(self._detections(state, hit.match_hash, hit.order, complete))
+                self._conclude(state, hit.match_hash, hit.order, complete, done)
         except Exception as error:  # a bug of ours, never a reason to lose the other rules
             self.tallies["rule_error", rule.rule.rule_id, type(error).__name__] += 1
         for step in turn.matched:
@@ -231,6 +231,17 @@ class Detector:
             self.tallies["key_tuples_capped", rule.rule.rule_id] += turn.capped
         for reason, count in ended.items():
             self._tally_removed(hit.match_hash, reason, count)
+
+    def _conclude(
+        self, state: StatePartition, match_hash: str, order: Order, complete: Complete, done: list[Ranked]
+    ) -> None:
+        """Add the detections of a match. If that fails, which is a bug of ours, it is told, and state goes on
+        as if it had not: a worker that died of it would die of it again."""
+        try:
+            done.extend(self._detections(state, match_hash, order, complete))
+        except Exception as error:
+            for rule in self._rules.get(match_hash, ()):
+                self.tallies["rule_error", rule.rule.rule_id, type(error).__name__] += 1
 
     def _detections(
         self, state: StatePartition, match_hash: str, order: Order, complete: Complete

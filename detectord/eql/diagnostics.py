@@ -183,12 +183,12 @@ def _pointed(text: str, at: int, width: int) -> tuple[str, str]:
     """A line as shown, and the carets under its `width` characters from `at` on."""
     start = 0 if len(text) <= _LINE else max(0, min(at - _BEFORE_CARET, len(text) - _LINE))
     end = min(len(text), start + _LINE)
-    before = _visible(text[start:at])
-    pointed = _visible(text[at : min(at + width, end)])
+    before = visible(text[start:at])
+    pointed = visible(text[at : min(at + width, end)])
     left, right = "…" if start else "", "…" if end < len(text) else ""
     pad = "".join("\t" if c == "\t" else " " * _columns(c) for c in left + before)
     carets = "^" * max(1, sum(_columns(c) for c in pointed))
-    return f"{left}{before}{pointed}{_visible(text[at + width : end])}{right}".rstrip(), pad + carets
+    return f"{left}{before}{pointed}{visible(text[at + width : end])}{right}".rstrip(), pad + carets
 
 
 def _columns(character: str) -> int:
@@ -199,10 +199,10 @@ def _columns(character: str) -> int:
 
 
 def _shown(text: str, limit: int) -> str:
-    return _visible(text if len(text) <= limit else text[: limit - 1] + "…")
+    return visible(text if len(text) <= limit else text[: limit - 1] + "…")
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """The text with everything that would move the cursor or hide itself replaced by a sign."""
     if text.isprintable():
         return text

@@ -8,18 +8,13 @@ Kafka, 70 workers, 75 try again, 78 configuration).
 
 from __future__ import annotations
 
-import faulthandler
 import logging
-import os
-import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal
 
 import confluent_kafka
@@ -43,6 +38,7 @@ from detectord.runtime.policy import policy_of
 from detectord.runtime.pool import ProcessPool
 from detectord.runtime.reporter import Reporter
 from detectord.runtime.sharding import Router
+from detectord.runtime.signals import Signals
 from detectord.runtime.supervisor import CrashLoopError, DrainTimeoutError, Settings, Supervisor
 from detectord.runtime.worker import WorkerSettings, WorkerStart, serve
 from detectord.sinks import DeliveryError
@@ -125,7 +121,7 @@ class Daemon:
         self._counts = counts
         self._started = time.monotonic()
         self._looked = 0.0
-        self._signals = 0
+        self._signals = Signals(self.stop)
         self._source_started = False
         self._last_trouble = ""
         self._problems = log.Problems(LOG, time.monotonic)
@@ -156,7 +152,7 @@ class Daemon:
 
     def run(self) -> int:
         """Run until stopped; the exit code."""
-        self._take_signals()
+        self._signals.take()
         self._http.start()
         LOG.info(
             "daemon.started",
@@ -185,6 +181,7 @@ class Daemon:
         except DrainTimeoutError as error:
             LOG.error("drain.timed_out", error=str(error), next="what was not committed is read again")
             return TRY_AGAIN
+        self._signals.tell()
         held, partials = self._supervisor.holding
         if held or partials:
             LOG.warning("state.dropped", held=held, partials=partials, note="no state topic yet")
@@ -267,9 +264,14 @@ class Daemon:
 
     def _declare_metrics(self) -> None:
         config, counts = self._config, self._counts
-        topics = [*config.topics, config.alert_topic, config.dlq_topic]
         counts.identify(librdkafka=confluent_kafka.libversion()[0])
-        counts.expect(topic=topics, worker=[str(worker) for worker in range(config.workers)])
+        counts.expect(
+            topic=config.topics,
+            output_topic=[config.alert_topic, config.dlq_topic],
+            worker=[str(worker) for worker in range(config.workers)],
+        )
+        for topic in config.topics:  # so that one of which nothing ever comes is missed, too
+            counts.set(metrics.LAST_RECORD_TIMESTAMP, time.time(), topic)
         counts.loaded(map(_known_rule, self._loaded.rules), Counter(r.reason for r in self._loaded.refused))
         counts.set(metrics.STATE_LIMIT, config.state.max_bytes)
         counts.set(metrics.WORKERS, config.workers, "configured")
@@ -278,6 +280,7 @@ class Daemon:
 
     def _turned(self) -> None:
         """Once in every turn of the loop; what has to be asked for is asked for once a second."""
+        self._signals.tell()
         now = time.monotonic()
         if now - self._looked < LOOK_SECONDS:
             return
@@ -292,15 +295,19 @@ class Daemon:
         by_topic = Counter(topic for topic, _ in assigned)
         for topic in self._config.topics:
             counts.set(metrics.ASSIGNED_PARTITIONS, by_topic[topic], topic)
-        for (topic, partition), lag in self._source.lag().items():
-            counts.set(metrics.CONSUMER_LAG_RECORDS, lag, topic, str(partition))
+        lag = {(topic, str(number)): each for (topic, number), each in self._source.lag().items()}
+        counts.show(metrics.CONSUMER_LAG_RECORDS, lag)
         wall = time.time()
-        for (topic, partition), reached in self._supervisor.progress().items():
-            if (topic, partition) in assigned:
-                counts.set(metrics.WATERMARK_DELAY, wall - reached / 1e9, topic, str(partition))
+        delay = {
+            (partition[0], str(partition[1])): wall - reached / 1e9
+            for partition, reached in self._supervisor.progress().items()
+            if partition in assigned
+        }
+        counts.show(metrics.WATERMARK_DELAY, delay)
 
     def _tick(self) -> None:
         """The sink waits for the broker; the loop is alive all the same."""
+        self._signals.tell()
         self._supervisor.last_step = self._clock.monotonic()
 
     def _give_up_if_unreachable(self, now: float) -> None:
@@ -334,29 +341,9 @@ class Daemon:
         topic, _ = details["partition"]
         self._counts.count(metrics.GAP_RECORDS, max(0, details["resumed"] - details["expected"]), topic)
 
-    def _take_signals(self) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            return  # signals are the main thread's; an embedding program stops us by `stop`
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_stop)
-        signal.signal(signal.SIGHUP, self._on_reload)
-        faulthandler.register(signal.SIGUSR1, all_threads=True)
-
     def stop(self) -> None:
         """Drain and end; safe from any thread."""
         self._supervisor.stop()
-
-    def _on_stop(self, number: int, frame: FrameType | None) -> None:
-        del frame
-        self._signals += 1
-        if self._signals > 1:
-            os._exit(128 + number)
-        LOG.info("daemon.draining", signal=signal.Signals(number).name)
-        self.stop()
-
-    def _on_reload(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        LOG.warning("rules.not_reloaded", reason="reloading is not supported yet; restart to load new rules")
 
     # --- what HTTP tells ------------------------------------------------------------------------
 

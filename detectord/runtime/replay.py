@@ -20,13 +20,14 @@ from detectord.alerts.settings import AlertSettings
 from detectord.engine.detector import EngineSettings
 from detectord.engine.watermark import FiniteWatermark
 from detectord.events.fields import FIELD_TYPES
-from detectord.events.record import Partition
+from detectord.events.record import DeadLetter, Partition
 from detectord.rules.ledger import Loaded
 from detectord.rules.load import load
 from detectord.rules.policy import NO_POLICY, Policy
 from detectord.runtime.clock import SystemClock
 from detectord.runtime.pool import ProcessPool
 from detectord.runtime.profile import Profile
+from detectord.runtime.reporter import COSTLY
 from detectord.runtime.seams import Commit
 from detectord.runtime.sharding import Router
 from detectord.runtime.supervisor import Settings, Supervisor
@@ -71,6 +72,8 @@ class Summary:
     """Event alerts and shells, by rule_id."""
     dead_letters: Counter[str] = field(default_factory=Counter)
     """By reason."""
+    bad_records: dict[str, DeadLetter] = field(default_factory=dict)
+    """By reason the first one."""
     tallies: Counter[tuple[str, ...]] = field(default_factory=Counter)
     restarts: int = 0
     seconds: float = 0.0
@@ -82,9 +85,17 @@ class Summary:
         return Profile.of(self.loaded.rules, self.tallies)
 
     @property
-    def events_per_second(self) -> float:
+    def records_per_second(self) -> float:
         """Records over seconds."""
         return self.records / self.seconds if self.seconds else 0.0
+
+    def losses(self) -> dict[tuple[str, str], int]:
+        """What may have cost an alert: by the name of the tally and what it is of, a rule or an input."""
+        found: Counter[tuple[str, str]] = Counter()
+        for (name, *labels), count in self.tallies.items():
+            if name in COSTLY or (name == "state_removed" and "capacity" in labels):
+                found[name, "".join(labels[:1])] += count
+        return dict(found)
 
     def committed(self, commit: Commit) -> None:
         """See `Observer`."""
@@ -92,7 +103,9 @@ class Summary:
             self.records += count
             self.bytes += size
         self.alerts.update(alert.rule_id for alert in commit.outputs.alerts if alert.kind != "block")
-        self.dead_letters.update(letter.reason for letter in commit.outputs.dead_letters)
+        for letter in commit.outputs.dead_letters:
+            self.dead_letters[letter.reason] += 1
+            self.bad_records.setdefault(letter.reason, letter)
         self.tallies.update(commit.tallies)
 
     def restarted(self, worker: int, reason: str, detail: str) -> None:
@@ -133,7 +146,10 @@ def replay(options: ReplayOptions, progress: Progress = silent) -> Summary:
         cache=options.cache,
     )
     if not loaded.rules:
-        raise NoRulesError(f"none of the rules could be loaded ({len(loaded.refused)} refused)")
+        refused, skipped = len(loaded.refused), loaded.skipped + loaded.unselected
+        raise NoRulesError(
+            f"no rule was loaded: {refused} refused, {skipped} left out; `detectord check` says why"
+        )
     summary = Summary(loaded)
     by_arrival = options.order == "arrival"
     engine = EngineSettings(by_arrival=by_arrival)

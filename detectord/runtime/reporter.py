@@ -19,13 +19,14 @@ from detectord.runtime.seams import Commit
 
 LOG = log.get(__name__)
 
-_COSTLY: Mapping[str, str] = {
+COSTLY: Mapping[str, str] = {
     "rule_error": "rule.failed",
     "rule_late": "hit.late",
     "key_tuples_capped": "keys.capped",
     "combinations_capped": "combinations.capped",
     "no_time": "hit.without_time",
     "future": "event.from_the_future",
+    "lineage_forgotten": "lineage.forgotten",
 }
 """Tallies that may mean a missed detection, and the name of their log line."""
 
@@ -129,7 +130,9 @@ class Reporter:
 
     def _report_losses(self, tallies: Tallies) -> None:
         for (name, *labels), count in tallies.items():
-            if name in _COSTLY:
-                self._problems.report(_COSTLY[name], labels[0], count=count, kind=" ".join(labels[1:]))
+            if name in COSTLY:
+                self._problems.report(
+                    COSTLY[name], "".join(labels[:1]), count=count, kind=" ".join(labels[1:])
+                )
             elif name == "state_removed" and labels[1] == "capacity":
                 self._problems.report("partial.evicted", labels[0], count=count, kind="state.max_bytes")

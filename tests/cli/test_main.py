@@ -201,6 +201,25 @@ def test_check_as_json(run, rules: Path) -> None:
     assert (refused["reason"], refused["line"]) == ("parse_error", 17)
 
 
+def test_no_text_of_a_rule_rules_the_terminal(run, rules: Path, tmp_path: Path) -> None:
+    escaped = GOOD_RULE.replace('name = "', 'name = "\\u001b]0;x\\u0007')
+    good, bad = rules / "good.toml", rules / "bad.toml"
+    good.write_text(escaped)
+    bad.write_text(escaped.replace("555555555555", "555555555559").replace('"medium"', '"\\u001bc"'))
+    (tmp_path / "in.ndjson").write_text(events(1))
+    for arguments in (
+        ("check", rules),
+        ("explain", good),
+        ("explain", bad),
+        ("replay", "--rules", good, "--input", tmp_path / "in.ndjson", "--output", tmp_path / "out"),
+    ):
+        outcome = run(*arguments)
+        said = outcome.out + outcome.err
+        assert "␛" in said, arguments
+        assert "\x07" not in said
+        assert "\x1b" not in said
+
+
 def test_explain_of_an_export(run, tmp_path: Path) -> None:
     rule = {"type": "eql", "name": "R", "description": "D", "severity": "low", "risk_score": 21}
     lines = [{**rule, "rule_id": name, "query": f'process where "{name}" : process.name'} for name in "ab"]
@@ -245,7 +264,9 @@ def test_explain(run, rules: Path) -> None:
     assert "# step 0: process, by host.id, user.id" in outcome.out
     assert outcome.out.count("zsh") == 1
     (rules / "bad.toml").write_text(BAD_RULE)
-    assert run("explain", rules / "bad.toml").code == ExitCode.RULES
+    outcome = run("explain", rules / "bad.toml")
+    assert outcome.code == ExitCode.RULES
+    assert outcome.err.startswith(f"{rules / 'bad.toml'}:")
 
 
 # --- replay ---
@@ -270,24 +291,38 @@ def test_replay(run, rules: Path, tmp_path: Path) -> None:
     assert outcome.code == 0
     alerts = [json.loads(line) for line in outcome.out.splitlines()]
     assert [alert["kibana.alert.rule.name"] for alert in alerts] == ["Shell under a terminal"] * 6
-    assert "6 events in" in outcome.err
+    assert "6 records in" in outcome.err
     assert "2 rules loaded, 0 refused" in outcome.err
     assert "6  Shell under a terminal" in outcome.err
 
 
 def test_replay_to_a_file(run, rules: Path, tmp_path: Path) -> None:
-    (tmp_path / "in.ndjson").write_text(events(2) + "no json\n")
+    (tmp_path / "in.ndjson").write_text(events(2) + 'no json\n{"a": \n')
     output = tmp_path / "out.ndjson"
     outcome = run("replay", "--rules", rules, f"--input={tmp_path / 'in.ndjson'}", "--output", output)
     assert (outcome.code, outcome.out) == (0, "")
     assert len(output.read_text().splitlines()) == 2
-    assert "1 records were no events" in outcome.err
+    assert "records that were no events: 2\n" in outcome.err
+    assert "2  not_json, the first at in.ndjson:3: " in outcome.err
+    assert "may have cost" not in outcome.err
 
 
 def test_replay_without_a_rule_is_65(run, rules: Path, tmp_path: Path) -> None:
     (tmp_path / "in.ndjson").write_text(events(1))
     arguments = ["--rules", rules, "--input", tmp_path / "in.ndjson", "--maturity", "beta"]
-    assert run("replay", *arguments).code == ExitCode.RULES
+    outcome = run("replay", *arguments)
+    assert outcome.code == ExitCode.RULES
+    assert "no rule was loaded: 0 refused, 2 left out; `detectord check` says why" in outcome.err
+
+
+def test_replay_tells_what_may_have_cost_an_alert(run, rules: Path, tmp_path: Path) -> None:
+    keys = {"host": {"id": [f"h{n}" for n in range(40)]}, "user": {"id": [f"u{n}" for n in range(40)]}}
+    event = json.loads(events(1)) | keys
+    (tmp_path / "in.ndjson").write_text(json.dumps(event) + "\n")
+    outcome = run("replay", "--rules", rules, "--input", tmp_path / "in.ndjson")
+    assert outcome.code == 0
+    said = outcome.err.partition("what may have cost an alert:\n")[2]
+    assert said.startswith("        1  Shell under a terminal: Events with more join keys than")
 
 
 def test_a_reader_that_goes_away_is_no_traceback(rules: Path) -> None:

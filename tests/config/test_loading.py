@@ -77,7 +77,11 @@ def test_a_secret_from_a_file(tmp_path: Path) -> None:
         ({"DETECTORD_WORKER": "2"}, "DETECTORD_WORKER: names no setting; did you mean `DETECTORD_WORKERS`?"),
         ({"DETECTORD_LOG": "3"}, "DETECTORD_LOG: log: expected a section, found 3"),
         ({"DETECTORD_SOURCES": "ecs.endpoint"}, "DETECTORD_SOURCES: sources: expected a JSON list"),
-        ({"DETECTORD_SOURCES": "[" * 100_000}, "DETECTORD_SOURCES: sources: expected JSON"),
+        ({"DETECTORD_SOURCES": "[" * 100_000}, "DETECTORD_SOURCES: sources: expected a JSON list"),
+        (
+            {"DETECTORD_RULES__PATHS": "[/etc/x]"},
+            'DETECTORD_RULES__PATHS: rules.paths: expected a JSON list, such as ["a", "b"]',
+        ),
         ({"DETECTORD_WORKERS": "two"}, "DETECTORD_WORKERS: workers: expected `int`, got `str`"),
         (
             {"DETECTORD_KAFKA__GROUP": "a", "DETECTORD_KAFKA__GROUP_FILE": "/b"},

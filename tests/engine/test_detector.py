@@ -31,6 +31,7 @@ class Feed:
     """A detector of one rule, fed with documents a second apart."""
 
     def __init__(self, rule: CompiledRule, **settings: Any) -> None:
+        self.rule = rule
         self.events: list[Event] = []
         self.detector = Detector(
             RuleSet.of([rule]),
@@ -66,6 +67,19 @@ def test_a_condition_that_raises_in_its_turn_is_told_and_leaves_the_rest_alone()
     feed = Feed(broken)
     assert feed.run({"a": 1, "b": 2}, {"b": 2}) == []
     assert feed.detector.tallies["rule_error", "r", "ZeroDivisionError"] == 1
+
+
+@pytest.mark.parametrize("absent", ["", " ![any where c == 1]"])
+def test_a_match_that_cannot_be_told_is_counted_and_leaves_nothing_behind(absent: str) -> None:
+    def forgotten(record: Record, sid: str) -> Event:
+        raise LookupError(sid)
+
+    feed = Feed(compiled(f"sequence with maxspan=1m [any where a == 1] [any where b == 1]{absent}"))
+    broken = Detector(RuleSet.of([feed.rule]), EngineSettings(partitions=1), forgotten)
+    feed.detector = broken
+    assert feed.run({"a": 1}, {"b": 1}) == []
+    assert broken.tallies["rule_error", "r", "LookupError"] == 1
+    assert not [change.key for change in broken.take_changes() if change.key[:1] == b"e" and change.value]
 
 
 def test_a_process_forgotten_to_keep_the_bound_is_told() -> None:

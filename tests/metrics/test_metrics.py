@@ -47,7 +47,7 @@ PLAIN_TALLIES = [
 
 def started(*, per_rule: bool = True) -> Metrics:
     counts = Metrics(per_rule=per_rule)
-    counts.expect(topic=["ecs.endpoint"], worker=["0", "1"])
+    counts.expect(topic=["ecs.endpoint"], output_topic=["detectord.alerts"], worker=["0", "1"])
     counts.loaded(RULES, {"parse_error": 2, "duplicate": 1})
     return counts
 
@@ -116,11 +116,26 @@ def test_without_per_rule_there_is_one_series_for_all_rules() -> None:
     assert "r-seq" not in scrape(counts)
 
 
-def test_a_gauge_series_can_go() -> None:
+def test_the_series_of_a_partition_that_went_go_with_it() -> None:
     counts = started()
-    counts.set(metrics.CONSUMER_LAG_RECORDS, 5, "ecs.endpoint", "0")
-    counts.forget(metrics.CONSUMER_LAG_RECORDS, "ecs.endpoint", "0")
+    counts.show(metrics.CONSUMER_LAG_RECORDS, {("ecs.endpoint", "0"): 5, ("ecs.endpoint", "1"): 6})
+    counts.show(metrics.CONSUMER_LAG_RECORDS, {("ecs.endpoint", "1"): 7})
     assert value(counts, "detectord_consumer_lag_records", topic="ecs.endpoint", partition="0") is None
+    assert value(counts, "detectord_consumer_lag_records", topic="ecs.endpoint", partition="1") == 7
+    counts.show(metrics.CONSUMER_LAG_RECORDS, {})
+    assert "detectord_consumer_lag_records{" not in scrape(counts)
+
+
+def test_topics_that_are_written_to_are_not_told_as_read() -> None:
+    counts = Metrics()
+    counts.expect(topic=["in"], output_topic=["out"], worker=["0"])
+    lines = [line for line in scrape(counts).splitlines() if not line.startswith("#")]
+    assert {line.partition("{")[0] for line in lines if 'topic="out"' in line} == {
+        "detectord_output_records_total",
+        "detectord_output_bytes_total",
+    }
+    assert not [line for line in lines if line.startswith("detectord_output_") and 'topic="in"' in line]
+    assert value(counts, "detectord_input_records_total", topic="in") == 0
 
 
 def test_log_messages_are_counted() -> None:

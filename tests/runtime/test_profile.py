@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from daemon import RULES
+from rich.console import Console
 
+from detectord.cli.profile import show
 from detectord.cli.replay import command
 from detectord.compiler import compile_rule
 from detectord.compiler.emit import Overflow
@@ -22,7 +25,7 @@ from detectord.eql.source import Source
 from detectord.events.event import Event
 from detectord.events.record import Record
 from detectord.rules.rule import Rule
-from detectord.runtime.profile import Profile, Reason, because
+from detectord.runtime.profile import Profile, Reason, StepCost, because
 from detectord.runtime.profiler import Profiler, operands
 from detectord.runtime.replay import ReplayOptions, replay
 
@@ -170,3 +173,13 @@ def test_the_command_prints_tables_on_standard_error(tmp_path: Path) -> None:
         command, ["--rules", str(RULES), "--input", str(source), "--profile", "--profile-every", "500"]
     )
     assert "too few events" in few.stderr
+
+
+def test_tables_with_nothing_in_them_are_not_shown() -> None:
+    out = io.StringIO()
+    show(Profile(3, 2, 10.0, 0.0, (), (), ()), Console(file=out))
+    assert out.getvalue().startswith("profile of 5 events: 10.0 µs an event, ")
+    assert out.getvalue().count("\n") == 1
+    asked = StepCost("r", "R", 0, 1.0, 0.5, 0.5, ())
+    show(Profile(3, 2, 10.0, 1.0, (asked,), (), ()), Console(file=out))
+    assert "predicates by cost: none was timed in these events\n" in out.getvalue()

@@ -73,7 +73,7 @@ def test_writes_rules_and_ledger(run, rules: Path, tmp_path: Path) -> None:
     name = "a_quoted_title_with_a_tail_3f1c9a52.toml"
     assert sorted(os.listdir(target)) == [name, "import-ledger.json"]
     assert outcome.out.splitlines() == [
-        f"{rules}/words.YML:1: left out: logsource: product linux, service syslog",
+        f"{rules}/words.YML: left out: logsource: product linux, service syslog",
         f"1 converted, 1 left out (1 logsource); see {target}/import-ledger.json",
     ]
     assert json.loads((target / "import-ledger.json").read_text()) == {
@@ -230,7 +230,7 @@ def test_files_of_an_earlier_import_are_named_not_deleted(run, rules: Path, tmp_
     for _ in range(2):
         outcome = run(rules, "--output", tmp_path)
         assert outcome.out.splitlines()[-1] == (
-            f"1 files of an earlier import are left that this one did not write: {old}"
+            f"left from an earlier import, and not written by this one: {old}"
         )
     assert (tmp_path / old).is_file()
     (tmp_path / old).unlink()
