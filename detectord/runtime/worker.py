@@ -16,7 +16,7 @@ import resource
 import signal
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -35,11 +35,11 @@ from detectord.engine.detection import Detection
 from detectord.engine.detector import Detector, EngineSettings, Rank
 from detectord.engine.hits import EventHits
 from detectord.engine.tallies import Tallies
+from detectord.eql.text import Scalar, string_of
 from detectord.events.decode import DecodeError, decode, plain_event
 from detectord.events.event import Event
 from detectord.events.identity import renamed
 from detectord.events.identity import sid as identity
-from detectord.events.narrow import NarrowEvent
 from detectord.events.record import DeadLetter, Partition, Record
 from detectord.events.trim import trim
 from detectord.rules.rule import Rule
@@ -99,6 +99,9 @@ class Worker:
         what has wrapped the matchers of `rules`, if anything."""
         self._overflows = overflows or {}
         self._measured: Tallies = Counter()
+        self._own: Tallies = Counter()
+        """What one event counts, until it is certain that the event does."""
+        self._events_tally = ("worker_events", str(settings.number))
         self._evaluate_one = self._evaluate_record
         if profiler is not None:
             self._evaluate_one = profiler.around(self._evaluate_record, self._measured.update)
@@ -132,6 +135,7 @@ class Worker:
         dead: list[DeadLetter] = []
         tallies: Tallies = Counter()
         for chunk in batch.chunks:
+            failed = len(dead)
             for offset, timestamp, arrival, key, value in zip(*chunk[2:], strict=True):
                 known = timestamp if timestamp is not None and 0 <= timestamp <= _LAST_MS else None
                 record = Record(chunk.topic, chunk.partition, offset, known, key, value, arrival)
@@ -142,10 +146,10 @@ class Worker:
                     if known is not None:  # a partition of garbage must not hold event time back
                         _advance_to(progress, (chunk.topic, chunk.partition), known * 1_000_000)
                     continue
-                tallies["decoded", chunk.topic] += 1
                 alerts.extend(found[0])
                 for hits in found[1]:
                     spread.setdefault(hits.partition % self._settings.workers, []).append(hits)
+            tallies["decoded", chunk.topic] += len(chunk.values) - (len(dead) - failed)
         self._count_routes(spread, tallies)
         tallies.update(self._measured)
         self._measured.clear()
@@ -181,7 +185,8 @@ class Worker:
         alerts: list[RankedAlert] = []
         found_hits: list[EventHits] = []
         try:
-            self._check_key(record, decoded[0], tallies)
+            if record.topic in self._settings.keyed:
+                self._check_key(record, decoded[0].values("host.id"), tallies)
             for event in decoded:
                 self._note_progress(event, progress, tallies)
                 detections, hits = self._detector.evaluate(event, tallies)
@@ -189,18 +194,18 @@ class Worker:
                 found_hits.extend(self._portable(hits, event, len(decoded) > 1))
         except Exception as error:  # a bug of ours; the next record is not to suffer for it
             return DeadLetter(record, "poison", f"{type(error).__name__}: {error}"[:200])
-        tallies["worker_events", str(self._settings.number)] += len(decoded)
+        tallies[self._events_tally] += len(decoded)
         return alerts, found_hits
 
     def _evaluate_narrow(
         self, root: msgspec.Struct, record: Record, now: int, progress: dict[Partition, int], tallies: Tallies
     ) -> tuple[Sequence[RankedAlert], Sequence[EventHits]] | DeadLetter:
         """As `_evaluate_record`, of a record that is a plain event."""
-        narrowing = self._detector.narrowing
-        own: Tallies = Counter()
+        narrowing, own = self._detector.narrowing, self._own
+        own.clear()
         try:
             if record.topic in self._settings.keyed:
-                self._check_key(record, NarrowEvent(narrowing, root, record), own)
+                self._check_key(record, narrowing.values(root, "host.id") or (), own)
             self._note_time(*narrowing.time(root, record), record, progress, own)
             found = self._detector.evaluate_narrow(root, record, own)
             alerts: Sequence[RankedAlert] = ()
@@ -215,15 +220,14 @@ class Worker:
             return DeadLetter(record, "poison", f"{type(error).__name__}: {error}"[:200])
         if own:
             tallies.update(own)
-        tallies["worker_events", str(self._settings.number)] += 1
+        tallies[self._events_tally] += 1
         return alerts, hits
 
-    def _check_key(self, record: Record, event: Event, tallies: Tallies) -> None:
+    def _check_key(self, record: Record, hosts: Iterable[Scalar], tallies: Tallies) -> None:
         """A key that is not what the source says it is costs balance only, but is to be seen."""
-        if record.topic in self._settings.keyed:
-            key = (record.key or b"").decode("utf-8", "replace")
-            if key not in event.text("host.id"):
-                tallies["key_violation", record.topic] += 1
+        key = (record.key or b"").decode("utf-8", "replace")
+        if key not in map(string_of, hosts):
+            tallies["key_violation", record.topic] += 1
 
     def _note_progress(self, event: Event, progress: dict[Partition, int], tallies: Tallies) -> None:
         """One fast clock must not carry the watermark away: an event counts at most as its record."""
