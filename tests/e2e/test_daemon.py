@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
 from daemon import RULES, Daemon, Topics, wait_until
+from kafkanodes import Cluster
 
 from detectord.demo.broker import EmbeddedBroker
 from detectord.runtime.replay import ReplayOptions, replay
@@ -34,18 +34,11 @@ def embedded() -> Iterator[Topics]:
 
 
 @pytest.fixture
-def real(real_kafka: str) -> Iterator[Topics]:
-    topics = Topics(real_kafka)
-    admin = AdminClient({"bootstrap.servers": real_kafka})
-    made = admin.create_topics(
-        [NewTopic(name, 4, 1, config={"max.message.bytes": "4000000"}) for name in topics.names()]
-    )
-    for done in made.values():
-        done.result(30)
+def real(real_kafka: Cluster) -> Iterator[Topics]:
+    topics = Topics(real_kafka.bootstrap_servers)
+    real_kafka.create(topics.names(), 4, max_message_bytes="4000000")
     yield topics
     topics.close()
-    for done in admin.delete_topics(list(topics.names())).values():
-        done.result(30)
 
 
 @pytest.fixture(params=["embedded", "real"])
