@@ -31,7 +31,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 import pytest
 from confluent_kafka import KafkaException
@@ -230,7 +229,8 @@ class Cluster:
 
     def create(self, names: Sequence[str], partitions: int, **settings: str) -> None:
         """Make topics of these names."""
-        config = {name.replace("_", "."): value for name, value in settings.items()}
+        # Tests write old events, too; those would be deleted for their age.
+        config = {"retention.ms": "-1", **{name.replace("_", "."): value for name, value in settings.items()}}
         new = [NewTopic(name, partitions, self.replicas, config=config) for name in names]
         for made in self.admin.create_topics(new, operation_timeout=30).values():
             made.result(30)
