@@ -1,4 +1,4 @@
-"""The real daemon as a child process on the embedded broker, for end-to-end tests."""
+"""The real daemon as a child process on a broker, for end-to-end tests."""
 
 from __future__ import annotations
 
@@ -85,9 +85,7 @@ class Daemon:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self.process is not None
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait(30)
+        self.kill()
         if error is not None:
             sys.stderr.write(self.log.read_text(errors="replace")[-20_000:])
 
@@ -115,6 +113,12 @@ class Daemon:
 
     def worker_pids(self) -> list[int]:
         return [each["pid"] for each in json.loads(self.get("/status")[1])["workers"] if each["pid"]]
+
+    def kill(self) -> None:
+        """SIGKILL to the supervisor."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(30)
 
     def stop(self) -> int:
         """SIGTERM, and the exit code."""

@@ -92,6 +92,14 @@ def noise(host: int, at: float) -> dict[str, Any]:
     return linux(host, "process", "exec", at, process={"name": "ls", "args": ["ls", "-l"]})
 
 
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def expected_ids(events: list[dict[str, Any]], folder: Path) -> list[str]:
     """What a replay of the same events alerts on."""
     source, target = folder / "events.ndjson", folder / "alerts.ndjson"
@@ -128,6 +136,26 @@ def test_kill_9_of_workers_in_the_middle_loses_nothing_and_invents_nothing(
         assert daemon.stop() == 0
     assert sorted(topics.ids()) == expected
     assert {line["message"] for line in daemon.lines()} >= {"worker.died", "epoch.began", "daemon.stopped"}
+
+
+def test_kill_9_of_everything_loses_no_alert(topics: Topics, tmp_path: Path) -> None:
+    """An alert may come twice, under the same id: delivery is at least once."""
+    now = time.time()
+    events = [event for h in range(1_000) for event in (noise(h, now), usermod(h, now))]
+    half = len(events) // 2
+    with Daemon(tmp_path, topics) as daemon:
+        topics.send(events[:half])
+        wait_until(topics.ids, "the first alerts")
+        workers = daemon.worker_pids()
+        daemon.kill()
+        wait_until(lambda: not any(is_alive(pid) for pid in workers), "the workers end by themselves")
+    topics.send(events[half:])
+    expected = expected_ids(events, tmp_path)
+    assert len(expected) == 1_000
+    with Daemon(tmp_path, topics) as daemon:
+        wait_until(lambda: set(topics.ids()) >= set(expected), "every alert has come")
+        assert daemon.stop() == 0
+    assert set(topics.ids()) == set(expected)
 
 
 def test_garbage_goes_to_the_dead_letters_and_stops_nothing(topics: Topics, tmp_path: Path) -> None:
