@@ -39,7 +39,9 @@ def wait_until(done: Callable[[], Any], what: str, deadline: float = DEADLINE) -
 class Daemon:
     """One `detectord run`. Its log goes to a file beside its configuration."""
 
-    def __init__(self, folder: Path, topics: Topics, *, rules: Path = RULES, **more: Any) -> None:
+    def __init__(
+        self, folder: Path, topics: Topics, *, rules: Iterable[Path] = (RULES,), **more: Any
+    ) -> None:
         self.config = folder / "detectord.yml"
         self.log = folder / "detectord.log"
         config = {
@@ -54,7 +56,7 @@ class Daemon:
             },
             "delivery": {"mode": "at_least_once", "commit_interval": "100ms"},
             "input": {"start": "earliest"},
-            "rules": {"paths": [str(rules)]},
+            "rules": {"paths": [str(path) for path in rules]},
             "time": {"allowed_lateness": "1s", "idle_timeout": "2s"},
             "http": {"listen": "127.0.0.1:0"},
             "log": {"format": "json"},

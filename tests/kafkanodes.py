@@ -9,7 +9,7 @@ Rule 3: nothing waits for a fixed time. A cluster is ready when it lists all of 
 Any number may run side by side. A node keeps its ports over a restart, so they are chosen where the system
 does not take those of outgoing connections from.
 
-    python tests/kafkanodes.py [NODES]      # one to try things on, until interrupted
+`make kafka` runs one to try things on, until interrupted.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def member(real_kafka: Cluster) -> Iterator[MakeMember]:
     """Makes members of a group, and closes them in the end."""
     made: list[Consumer] = []
 
-    def make(group: str, topic: str, **more: Any) -> Consumer:
+    def make(group: str, *topics: str, **more: Any) -> Consumer:
         callbacks = {name: more.pop(name) for name in ("on_revoke", "on_lost") if name in more}
         consumer = Consumer(
             {
@@ -69,7 +69,7 @@ def member(real_kafka: Cluster) -> Iterator[MakeMember]:
                 **{name.replace("_", "."): value for name, value in more.items()},
             }
         )
-        consumer.subscribe([topic], **callbacks)
+        consumer.subscribe(list(topics), **callbacks)
         made.append(consumer)
         return consumer
 
@@ -332,3 +332,58 @@ def test_who_polls_too_late_is_told_that_it_was_revoked(
     joined(member(group, topic))
     until(lambda: (late.poll(0.1), told)[1])
     assert told == [("revoked", KafkaError.UNKNOWN_MEMBER_ID)]
+
+
+def test_a_record_that_is_too_big_spoils_two_transactions(real_kafka: Cluster) -> None:
+    topic = real_kafka.topic(1, max_message_bytes="1000")
+    one = Producer(
+        {"bootstrap.servers": real_kafka.bootstrap_servers, "transactional.id": unique("tx"), "log_level": 0}
+    )
+    one.init_transactions(ASK_SECONDS)
+    errors = []
+    for value in (b"x" * 5_000, b"fits"):
+        one.begin_transaction()
+        one.produce(topic, value)
+        errors.append(refusal(one.commit_transaction, ASK_SECONDS))
+        one.abort_transaction(ASK_SECONDS)
+    # The broker waits for the number that the big one had.
+    assert [error.code() for error in errors] == [
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
+    ]
+    assert all(error.txn_requires_abort() for error in errors)
+    one.begin_transaction()
+    one.produce(topic, b"fits")
+    one.commit_transaction(ASK_SECONDS)
+    assert read(real_kafka, topic) == [b"fits"]
+
+
+def test_a_commit_that_nobody_answered_is_asked_for_again(
+    real_kafka: Cluster, topic: str, producer: MakeProducer
+) -> None:
+    one = producer()
+    one.begin_transaction()
+    written(one, topic, [b"once"])
+    with real_kafka.down():
+        error = refusal(one.commit_transaction, 0.5)
+        assert (error.code(), error.retriable()) == (KafkaError._TIMED_OUT, True)
+    one.commit_transaction(ASK_SECONDS)
+    assert read(real_kafka, topic) == [b"once"]
+
+
+def test_the_range_assignor_keeps_equal_numbers_together(real_kafka: Cluster, member: MakeMember) -> None:
+    topics = [real_kafka.topic(4, stem) for stem in ("a", "b")]
+    group = unique("group")
+    members = [member(group, *topics, partition_assignment_strategy="range") for _ in range(3)]
+
+    def numbers(topic: str) -> list[list[int]]:
+        """Of each member."""
+        return [[p.partition for p in sorted(each.assignment()) if p.topic == topic] for each in members]
+
+    def all_are_given() -> bool:
+        for each in members:
+            each.poll(0.05)
+        return all(all(numbers(topic)) for topic in topics)
+
+    until(all_are_given)
+    assert numbers(topics[0]) == numbers(topics[1])
