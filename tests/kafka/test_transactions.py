@@ -17,6 +17,9 @@ pytestmark = pytest.mark.broker
 
 ASK_SECONDS = 10.0
 
+IMPATIENT = {"session_timeout_ms": 1_000, "max_poll_interval_ms": 1_000}
+"""A member that is put out soon. On a busy machine that may happen to it at any time."""
+
 MakeProducer = Callable[..., Producer]
 MakeMember = Callable[..., Consumer]
 
@@ -61,7 +64,7 @@ def member(real_kafka: Cluster) -> Iterator[MakeMember]:
             {
                 "bootstrap.servers": real_kafka.bootstrap_servers,
                 "group.id": group,
-                "session.timeout.ms": 1_000,
+                "session.timeout.ms": 6_000,
                 "heartbeat.interval.ms": 100,
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
@@ -236,7 +239,7 @@ def test_who_was_put_out_of_the_group_stores_no_positions(
     topic: str, producer: MakeProducer, member: MakeMember
 ) -> None:
     group = unique("group")
-    zombie = member(group, topic, max_poll_interval_ms=1_000)
+    zombie = member(group, topic, **IMPATIENT)
     joined(zombie)
     joined(member(group, topic))  # by polling too late the zombie leaves; its heir has the partition
     one = producer()
@@ -325,9 +328,7 @@ def test_who_polls_too_late_is_told_that_it_was_revoked(
         return callback
 
     group = unique("group")
-    late = member(
-        group, topic, max_poll_interval_ms=1_000, on_revoke=note("revoked"), on_lost=note("lost"), **name
-    )
+    late = member(group, topic, on_revoke=note("revoked"), on_lost=note("lost"), **IMPATIENT, **name)
     joined(late)
     joined(member(group, topic))
     until(lambda: (late.poll(0.1), told)[1])
