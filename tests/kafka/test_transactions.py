@@ -149,9 +149,9 @@ def test_what_is_aborted_or_open_is_not_read(real_kafka: Cluster, topic: str, pr
     one.commit_transaction(ASK_SECONDS)
     one.begin_transaction()
     written(one, topic, [b"open"])
-    assert read(real_kafka, topic) == [b"committed"]
+    until(lambda: read(real_kafka, topic) == [b"committed"])
     one.commit_transaction(ASK_SECONDS)
-    assert read(real_kafka, topic) == [b"committed", b"open"]
+    until(lambda: read(real_kafka, topic) == [b"committed", b"open"])
 
 
 def test_the_end_of_what_is_committed_is_not_the_end(
@@ -164,10 +164,11 @@ def test_the_end_of_what_is_committed_is_not_the_end(
     one.begin_transaction()
     written(one, topic, [b"1", b"2"])
     # Offset 1 is the mark of the first transaction's end.
-    assert watermarks(real_kafka, topic, "read_committed") == (0, 2)
+    until(lambda: watermarks(real_kafka, topic, "read_committed") == (0, 2))
     assert watermarks(real_kafka, topic, "read_uncommitted") == (0, 4)
     one.commit_transaction(ASK_SECONDS)
-    assert watermarks(real_kafka, topic, "read_committed") == (0, 5)
+    # The client's commit returns when it is decided; the marks are written a moment later.
+    until(lambda: watermarks(real_kafka, topic, "read_committed") == (0, 5))
     assert [m.offset() for m in consume(real_kafka.bootstrap_servers, topic)] == [0, 2, 3]
 
 
@@ -182,7 +183,7 @@ def test_a_successor_of_the_same_name_ends_what_its_predecessor_left_open(
     new.begin_transaction()
     written(new, topic, [b"behind it"])
     new.commit_transaction(ASK_SECONDS)
-    assert read(real_kafka, topic) == [b"behind it"]
+    until(lambda: read(real_kafka, topic) == [b"behind it"])
     error = refusal(old.commit_transaction, ASK_SECONDS)
     assert (error.code(), error.fatal()) == (KafkaError._FENCED, True)
 
@@ -356,7 +357,7 @@ def test_a_record_that_is_too_big_spoils_two_transactions(real_kafka: Cluster) -
     one.begin_transaction()
     one.produce(topic, b"fits")
     one.commit_transaction(ASK_SECONDS)
-    assert read(real_kafka, topic) == [b"fits"]
+    until(lambda: read(real_kafka, topic) == [b"fits"])
 
 
 def test_a_commit_that_nobody_answered_is_asked_for_again(
@@ -369,7 +370,7 @@ def test_a_commit_that_nobody_answered_is_asked_for_again(
         error = refusal(one.commit_transaction, 0.5)
         assert (error.code(), error.retriable()) == (KafkaError._TIMED_OUT, True)
     one.commit_transaction(ASK_SECONDS)
-    assert read(real_kafka, topic) == [b"once"]
+    until(lambda: read(real_kafka, topic) == [b"once"])
 
 
 def test_the_range_assignor_keeps_equal_numbers_together(real_kafka: Cluster, member: MakeMember) -> None:
