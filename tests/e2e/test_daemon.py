@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from daemon import RULES, Daemon, Topics, wait_until
-from kafkanodes import Cluster
+from kafkanodes import Cluster, wait_for_brokers
 
 from detectord.demo.broker import EmbeddedBroker
 from detectord.runtime.replay import ReplayOptions, replay
@@ -156,6 +156,27 @@ def test_kill_9_of_everything_loses_no_alert(topics: Topics, tmp_path: Path) -> 
         wait_until(lambda: set(topics.ids()) >= set(expected), "every alert has come")
         assert daemon.stop() == 0
     assert set(topics.ids()) == set(expected)
+
+
+def test_a_broker_that_dies_and_comes_back_costs_no_alert(
+    real: Topics, real_kafka: Cluster, tmp_path: Path
+) -> None:
+    now = time.time()
+    events = [usermod(h, now) for h in range(600)]
+    node = real_kafka.node()
+    with Daemon(tmp_path, real) as daemon:
+        real.send(events[:300])
+        wait_until(real.ids, "the first alerts")
+        node.kill()
+        node.start()
+        wait_for_brokers(real_kafka)
+        real.send(events[300:])
+        expected = expected_ids(events, tmp_path)
+        assert len(expected) == 600
+        wait_until(lambda: set(real.ids()) >= set(expected), "every alert has come")
+        assert daemon.metric("detectord_worker_restarts_total") == 0
+        assert daemon.stop() == 0
+    assert set(real.ids()) == set(expected)
 
 
 def test_garbage_goes_to_the_dead_letters_and_stops_nothing(topics: Topics, tmp_path: Path) -> None:
