@@ -8,7 +8,7 @@ BIN := .venv/bin
 READY := .venv/ready
 CASES ?= 100000
 
-.PHONY: help venv demo test check fuzz bench docs grammar golden lock clean
+.PHONY: help venv demo test check kafka fuzz bench docs grammar golden lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ check: $(READY)  ## what CI asks besides the tests: lint, types, layers, generat
 	$(BIN)/python scripts/grammar_tables.py --check
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/detectord check rules
+
+kafka: $(READY)  ## run an Apache Kafka on loopback until interrupted; needs Java 17 and Maven (NODES=3)
+	$(BIN)/python tests/kafkanodes.py $(NODES)
 
 fuzz: $(READY)  ## hold the engines against the oracle, and mutated rules against the front end (CASES=100000)
 	$(BIN)/python tests/fuzz.py --cases $(CASES)

@@ -7,9 +7,11 @@ import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
 import pytest
 from hypothesis import HealthCheck, settings
+from kafkanodes import SETTINGS, ApacheKafka, Cluster, NoKafkaError
 
 # The same cases on every machine and in every run, however slow it is; `make fuzz` looks for new ones.
 settings.register_profile(
@@ -33,27 +35,56 @@ def update_goldens(pytestconfig: pytest.Config) -> bool:
 
 
 @pytest.fixture(scope="session")
-def real_kafka() -> Iterator[str]:
-    """Bootstrap servers of an Apache Kafka: the one that DETECTORD_TEST_KAFKA names, else one in a
-    container. Without either the test is left out, or fails if DETECTORD_REQUIRE_KAFKA is 1."""
+def real_kafka() -> Iterator[Cluster]:
+    """An Apache Kafka of one node: the one that DETECTORD_TEST_KAFKA names, else one in a container, else
+    one from its jars. Where there is none the test is left out, or fails if DETECTORD_REQUIRE_KAFKA is 1."""
+    with _given() or _in_a_container() or _from_jars(1) as cluster:
+        yield cluster
+        cluster.close()
+
+
+@pytest.fixture(scope="module")
+def three_nodes() -> Iterator[Cluster]:
+    """An Apache Kafka of three nodes of our own, for tests that end some of them. They leave it whole."""
+    with _from_jars(3) as cluster:
+        yield cluster
+
+
+def _given() -> AbstractContextManager[Cluster] | None:
     given = os.environ.get("DETECTORD_TEST_KAFKA")
-    if given:
-        yield given
-        return
-    if not _docker_answers():
-        reason = "no Apache Kafka: DETECTORD_TEST_KAFKA is not set and no Docker engine answers"
-        if os.environ.get("DETECTORD_REQUIRE_KAFKA") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    from testcontainers.kafka import KafkaContainer
-
-    with KafkaContainer("apache/kafka:4.2.0").with_kraft() as container:
-        yield container.get_bootstrap_server()
+    return nullcontext(Cluster(given)) if given else None
 
 
-def _docker_answers() -> bool:
+def _in_a_container() -> AbstractContextManager[Cluster] | None:
     docker = shutil.which("docker")
-    return docker is not None and subprocess.run([docker, "info"], capture_output=True).returncode == 0
+    if docker is None or subprocess.run([docker, "info"], capture_output=True).returncode != 0:
+        return None
+    return _container()
+
+
+@contextmanager
+def _container() -> Iterator[Cluster]:
+    from testcontainers.community.kafka import KafkaContainer
+
+    container = KafkaContainer().with_kraft()
+    for name, value in SETTINGS.items():
+        if name.startswith(("group.", "transaction.", "auto.")):
+            container.with_env(f"KAFKA_{name.upper().replace('.', '_')}", value)
+    with container:
+        yield Cluster(container.get_bootstrap_server())
+
+
+@contextmanager
+def _from_jars(nodes: int) -> Iterator[Cluster]:
+    with ExitStack() as stack:
+        try:
+            cluster = stack.enter_context(ApacheKafka(nodes))
+        except NoKafkaError as e:
+            reason = f"no Apache Kafka: DETECTORD_TEST_KAFKA is not set, no Docker engine answers, and {e}"
+            if os.environ.get("DETECTORD_REQUIRE_KAFKA") == "1":
+                pytest.fail(reason)
+            pytest.skip(reason)
+        yield cluster
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

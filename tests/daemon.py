@@ -1,4 +1,4 @@
-"""The real daemon as a child process on the embedded broker, for end-to-end tests."""
+"""The real daemon as a child process on a broker, for end-to-end tests."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def wait_until(done: Callable[[], Any], what: str, deadline: float = DEADLINE) -
 class Daemon:
     """One `detectord run`. Its log goes to a file beside its configuration."""
 
-    def __init__(self, folder: Path, topics: Topics, *, rules: Path = RULES, **more: Any) -> None:
+    def __init__(
+        self, folder: Path, topics: Topics, *, rules: Iterable[Path] = (RULES,), **more: Any
+    ) -> None:
         self.config = folder / "detectord.yml"
         self.log = folder / "detectord.log"
         config = {
@@ -54,7 +56,7 @@ class Daemon:
             },
             "delivery": {"mode": "at_least_once", "commit_interval": "100ms"},
             "input": {"start": "earliest"},
-            "rules": {"paths": [str(rules)]},
+            "rules": {"paths": [str(path) for path in rules]},
             "time": {"allowed_lateness": "1s", "idle_timeout": "2s"},
             "http": {"listen": "127.0.0.1:0"},
             "log": {"format": "json"},
@@ -85,9 +87,7 @@ class Daemon:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self.process is not None
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait(30)
+        self.kill()
         if error is not None:
             sys.stderr.write(self.log.read_text(errors="replace")[-20_000:])
 
@@ -115,6 +115,12 @@ class Daemon:
 
     def worker_pids(self) -> list[int]:
         return [each["pid"] for each in json.loads(self.get("/status")[1])["workers"] if each["pid"]]
+
+    def kill(self) -> None:
+        """SIGKILL to the supervisor."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(30)
 
     def stop(self) -> int:
         """SIGTERM, and the exit code."""

@@ -241,7 +241,7 @@ class KafkaSource:
             partition = (message.topic(), message.partition())
             error = message.error()
             if error is not None:
-                self._on_message_error(partition, error)
+                self._on_message_error(partition, message)
             elif partition in position:
                 offset = message.offset()
                 kind, timestamp = message.timestamp()
@@ -258,10 +258,13 @@ class KafkaSource:
                 at_end.discard(partition)
         return records
 
-    def _on_message_error(self, partition: Partition, error: KafkaError) -> None:
+    def _on_message_error(self, partition: Partition, message: Any) -> None:
+        error: KafkaError = message.error()
         if error.code() == KafkaError._PARTITION_EOF:
             if partition in self._position:
                 self._at_end.add(partition)
+                # Behind the last record there may be marks of transactions' ends; they take offsets, too.
+                self._position[partition] = message.offset()
         elif error.code() in _GAP_ERRORS:
             if partition in self._position:
                 self._broken.add(partition)

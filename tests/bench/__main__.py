@@ -12,7 +12,7 @@ from time import perf_counter
 
 from rich.console import Console
 
-from bench import broker, engine, eql_package, hostile, loading, partials, workers
+from bench import broker, engine, eql_package, hostile, kafka, loading, partials, workers
 from bench.context import Context
 from bench.results import RESULTS, Results, results_of, table_of
 from bench.scale import FULL, QUICK, TINY
@@ -25,6 +25,7 @@ SECTIONS: dict[str, Callable[[Context], None]] = {
     "partials": partials.measure,
     "workers": workers.measure,
     "broker": broker.measure,
+    "kafka": kafka.measure,
 }
 SCALES = {"full": FULL, "quick": QUICK, "tiny": TINY}
 

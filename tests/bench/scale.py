@@ -44,6 +44,6 @@ TINY = Scale(
     cold=20, cold_rounds=1, steady=40, piece=20, only_shipped=True,
     rules=(2, 20), rules_events=10, rules_rounds=1,
     eql_events=10, eql_rounds=1, hostile_bytes=10_000, partials=50, replay_events=60, replay_rounds=1,
-    supervisor_records=500, feed=50, loads=1,
+    supervisor_records=500, feed=100, loads=1,
 )  # fmt: skip
 """So that tests can run the whole bench; its figures mean nothing."""

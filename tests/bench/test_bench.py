@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from kafkanodes import Cluster
 
 from bench import floor, workload
 from bench.__main__ import SECTIONS, main
@@ -39,6 +40,7 @@ NAMES = {
     "partials": ["partials_mb", "partials_insert", "partials_advance", "partials_expire"],
     "workers": ["two_workers", "two_workers_cpu", "supervisor", "supervisor_keyed"],
     "broker": ["embedded_broker"],
+    "kafka": ["kafka", "kafka_latency_p50", "kafka_latency_p99"],
 }
 """Lines that a section must have, by how their names begin."""
 
@@ -46,11 +48,13 @@ NAMES = {
 @pytest.mark.slow
 @pytest.mark.parametrize("section", SECTIONS)
 def test_a_section_runs_and_writes_its_lines(
-    section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     if section == "eql":
         pytest.importorskip("eql.engine", reason="the eql package (the extra `bench`) is not installed")
-    monkeypatch.delenv("DETECTORD_TEST_KAFKA", raising=False)
+    if section == "kafka":
+        cluster: Cluster = request.getfixturevalue("real_kafka")
+        monkeypatch.setenv("DETECTORD_TEST_KAFKA", cluster.bootstrap_servers)
     output = tmp_path / "results" / "latest.json"
     main(["--only", section, "--scale", "tiny", "--output", str(output), "--keep"])
     assert len(list(output.parent.iterdir())) == 2

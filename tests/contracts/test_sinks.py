@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from brokers import Broker
 from contracts.sink import CHECKS, Harness
-from mockcluster import MockCluster, consume
+from mockcluster import consume
 
 from detectord.events.record import Partition, Positions
 from detectord.kafka import KafkaSettings
@@ -75,15 +76,15 @@ class FullDisk:
         return getattr(self._file, name)
 
 
-def kafka(cluster: MockCluster) -> Harness:
-    alerts, dead = cluster.topic(1, "alerts"), cluster.topic(1, "dlq")
+def kafka(broker: Broker) -> Harness:
+    alerts, dead = broker.topic(1, "alerts"), broker.topic(1, "dlq")
     stored: dict[Partition, int] = {}
 
     def store(positions: Positions) -> None:
         stored.update(positions)
 
     def reasons() -> list[str]:
-        letters = consume(cluster.bootstrap_servers, dead)
+        letters = consume(broker.bootstrap_servers, dead)
         return [dict(letter.headers())["dlq-reason"].decode() for letter in letters]
 
     # A broker that is there may take its time on a busy machine; one that is away is not waited for.
@@ -93,20 +94,20 @@ def kafka(cluster: MockCluster) -> Harness:
     def broken() -> Iterator[None]:
         nonlocal pace
         pace = 100
-        with cluster.down():
+        with broker.down():
             yield
         pace = 1
 
     return Harness(
         sink=KafkaSink(
-            KafkaSettings(bootstrap_servers=cluster.bootstrap_servers),
+            KafkaSettings(bootstrap_servers=broker.bootstrap_servers),
             store,
             alert_topic=alerts,
             dead_letter_topic=dead,
             deadline=30.0,
             clock=lambda: time.monotonic() * pace,
         ),
-        alerts=lambda: [message.value() for message in consume(cluster.bootstrap_servers, alerts)],
+        alerts=lambda: [message.value() for message in consume(broker.bootstrap_servers, alerts)],
         dead_letters=reasons,
         positions=lambda: stored,
         broken=broken,
@@ -125,5 +126,5 @@ def test_ndjson(check, tmp_path: Path) -> None:
 
 @pytest.mark.broker
 @pytest.mark.parametrize("check", CHECKS)
-def test_kafka(check, cluster: MockCluster) -> None:
-    check(lambda: kafka(cluster))
+def test_kafka(check, broker: Broker) -> None:
+    check(lambda: kafka(broker))

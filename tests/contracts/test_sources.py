@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from brokers import Broker
 from contracts.source import CHECKS, Make
-from mockcluster import MockCluster, produce
+from mockcluster import produce
 
 from detectord.kafka import KafkaSettings
 from detectord.sources import Source
@@ -45,11 +46,11 @@ def test_contract(check, make: Make) -> None:
 
 @pytest.mark.broker
 @pytest.mark.parametrize("check", CHECKS)
-def test_kafka_contract(check, cluster: MockCluster) -> None:
+def test_kafka_contract(check, broker: Broker) -> None:
     def make(values: Sequence[bytes]) -> Source:
-        topic = cluster.topic(1)
-        produce(cluster.bootstrap_servers, topic, values)
-        settings = KafkaSettings(bootstrap_servers=cluster.bootstrap_servers, group=f"of-{topic}")
+        topic = broker.topic(1)
+        produce(broker.bootstrap_servers, topic, values)
+        settings = KafkaSettings(bootstrap_servers=broker.bootstrap_servers, group=f"of-{topic}")
         return KafkaSource(settings, [topic], start="earliest", pause_after=0.0)
 
     check(make)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
 from daemon import RULES, Daemon, Topics, wait_until
+from kafkanodes import Cluster, wait_for_brokers
 
 from detectord.demo.broker import EmbeddedBroker
 from detectord.runtime.replay import ReplayOptions, replay
@@ -34,18 +34,11 @@ def embedded() -> Iterator[Topics]:
 
 
 @pytest.fixture
-def real(real_kafka: str) -> Iterator[Topics]:
-    topics = Topics(real_kafka)
-    admin = AdminClient({"bootstrap.servers": real_kafka})
-    made = admin.create_topics(
-        [NewTopic(name, 4, 1, config={"max.message.bytes": "4000000"}) for name in topics.names()]
-    )
-    for done in made.values():
-        done.result(30)
+def real(real_kafka: Cluster) -> Iterator[Topics]:
+    topics = Topics(real_kafka.bootstrap_servers)
+    real_kafka.create(topics.names(), 4, max_message_bytes="4000000")
     yield topics
     topics.close()
-    for done in admin.delete_topics(list(topics.names())).values():
-        done.result(30)
 
 
 @pytest.fixture(params=["embedded", "real"])
@@ -99,6 +92,14 @@ def noise(host: int, at: float) -> dict[str, Any]:
     return linux(host, "process", "exec", at, process={"name": "ls", "args": ["ls", "-l"]})
 
 
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def expected_ids(events: list[dict[str, Any]], folder: Path) -> list[str]:
     """What a replay of the same events alerts on."""
     source, target = folder / "events.ndjson", folder / "alerts.ndjson"
@@ -135,6 +136,47 @@ def test_kill_9_of_workers_in_the_middle_loses_nothing_and_invents_nothing(
         assert daemon.stop() == 0
     assert sorted(topics.ids()) == expected
     assert {line["message"] for line in daemon.lines()} >= {"worker.died", "epoch.began", "daemon.stopped"}
+
+
+def test_kill_9_of_everything_loses_no_alert(topics: Topics, tmp_path: Path) -> None:
+    """An alert may come twice, under the same id: delivery is at least once."""
+    now = time.time()
+    events = [event for h in range(300) for event in (noise(h, now), usermod(h, now))]
+    half = len(events) // 2
+    with Daemon(tmp_path, topics) as daemon:
+        topics.send(events[:half])
+        wait_until(topics.ids, "the first alerts")
+        workers = daemon.worker_pids()
+        daemon.kill()
+        wait_until(lambda: not any(is_alive(pid) for pid in workers), "the workers end by themselves")
+    topics.send(events[half:])
+    expected = expected_ids(events, tmp_path)
+    assert len(expected) == 300
+    with Daemon(tmp_path, topics) as daemon:
+        wait_until(lambda: set(topics.ids()) >= set(expected), "every alert has come")
+        assert daemon.stop() == 0
+    assert set(topics.ids()) == set(expected)
+
+
+def test_a_broker_that_dies_and_comes_back_costs_no_alert(
+    real: Topics, real_kafka: Cluster, tmp_path: Path
+) -> None:
+    now = time.time()
+    events = [usermod(h, now) for h in range(600)]
+    node = real_kafka.node()
+    with Daemon(tmp_path, real) as daemon:
+        real.send(events[:300])
+        wait_until(real.ids, "the first alerts")
+        node.kill()
+        node.start()
+        wait_for_brokers(real_kafka)
+        real.send(events[300:])
+        expected = expected_ids(events, tmp_path)
+        assert len(expected) == 600
+        wait_until(lambda: set(real.ids()) >= set(expected), "every alert has come")
+        assert daemon.metric("detectord_worker_restarts_total") == 0
+        assert daemon.stop() == 0
+    assert set(real.ids()) == set(expected)
 
 
 def test_garbage_goes_to_the_dead_letters_and_stops_nothing(topics: Topics, tmp_path: Path) -> None:

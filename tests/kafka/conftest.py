@@ -1,5 +1,6 @@
-"""The broker of the Kafka implementations."""
+"""The brokers of the Kafka implementations."""
 
+from brokers import broker
 from mockcluster import cluster
 
-__all__ = ["cluster"]
+__all__ = ["broker", "cluster"]

@@ -1,4 +1,4 @@
-"""KafkaSink on the mock cluster: what the records look like, and what it does when something is wrong."""
+"""KafkaSink: what the records look like, and what it does when something is wrong."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from brokers import Broker
 from confluent_kafka import KafkaError, KafkaException, Message
 from contracts.sink import alert, letter
 from contracts.source import read
@@ -25,14 +26,14 @@ pytestmark = pytest.mark.broker
 class Line:
     """A sink with its topics."""
 
-    def __init__(self, cluster: MockCluster, properties: dict[str, ClientValue], **options: Any) -> None:
-        self.cluster = cluster
-        self.alert_topic = cluster.topic(1, "alerts")
-        self.dead_letter_topic = cluster.topic(1, "dlq")
+    def __init__(self, broker: Broker, properties: dict[str, ClientValue], **options: Any) -> None:
+        self.broker = broker
+        self.alert_topic = broker.topic(1, "alerts")
+        self.dead_letter_topic = broker.topic(1, "dlq")
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.stored: list[Positions] = []
         self.sink = KafkaSink(
-            KafkaSettings(bootstrap_servers=cluster.bootstrap_servers, producer_properties=properties),
+            KafkaSettings(bootstrap_servers=broker.bootstrap_servers, producer_properties=properties),
             options.pop("commit_positions", self.stored.append),
             alert_topic=self.alert_topic,
             dead_letter_topic=self.dead_letter_topic,
@@ -41,24 +42,32 @@ class Line:
         )
 
     def alerts(self) -> list[Message]:
-        return consume(self.cluster.bootstrap_servers, self.alert_topic)
+        return consume(self.broker.bootstrap_servers, self.alert_topic)
 
     def dead(self) -> list[tuple[bytes | None, bytes, dict[str, str]]]:
         return [
             (m.key(), m.value(), {name: value.decode() for name, value in m.headers()})
-            for m in consume(self.cluster.bootstrap_servers, self.dead_letter_topic)
+            for m in consume(self.broker.bootstrap_servers, self.dead_letter_topic)
         ]
 
 
 MakeLine = Callable[..., Line]
 
 
-@pytest.fixture
-def line(cluster: MockCluster) -> MakeLine:
-    def make(properties: dict[str, ClientValue] | None = None, **options: Any) -> Line:
-        return Line(cluster, properties or {}, **options)
+def lines_on(broker: Broker) -> MakeLine:
+    return lambda properties=None, **options: Line(broker, properties or {}, **options)
 
-    return make
+
+@pytest.fixture
+def line(broker: Broker) -> MakeLine:
+    """Makes lines, on both brokers."""
+    return lines_on(broker)
+
+
+@pytest.fixture
+def mock_line(cluster: MockCluster) -> MakeLine:
+    """Makes lines on the broker that fails on order."""
+    return lines_on(cluster)
 
 
 def test_an_alert_record(line: MakeLine) -> None:
@@ -137,17 +146,17 @@ def test_what_is_too_big_is_cut_and_does_not_wedge(line: MakeLine) -> None:
     one.sink.close()
 
 
-def test_the_broker_finds_it_too_big(line: MakeLine) -> None:
-    one = line()
-    one.cluster.fail(PRODUCE, [KafkaError.MSG_SIZE_TOO_LARGE])
+def test_the_broker_finds_it_too_big(mock_line: MakeLine, cluster: MockCluster) -> None:
+    one = mock_line()
+    cluster.fail(PRODUCE, [KafkaError.MSG_SIZE_TOO_LARGE])
     one.sink.commit(Outputs([], [letter(1)]), {})
     assert [value for _, value, _ in one.dead()] == [letter(1).record.value[:1]]
     one.sink.close()
 
 
-def test_a_topic_that_is_closed_to_us_fails_at_once(line: MakeLine) -> None:
-    one = line()
-    one.cluster.fail(PRODUCE, [KafkaError.TOPIC_AUTHORIZATION_FAILED])
+def test_a_topic_that_is_closed_to_us_fails_at_once(mock_line: MakeLine, cluster: MockCluster) -> None:
+    one = mock_line()
+    cluster.fail(PRODUCE, [KafkaError.TOPIC_AUTHORIZATION_FAILED])
     with pytest.raises(DeliveryError, match="does not take our records"):
         one.sink.commit(Outputs([alert(1)], []), {("in", 0): 1})
     assert one.events[0][0] == "kafka.not_authorised"
@@ -155,20 +164,20 @@ def test_a_topic_that_is_closed_to_us_fails_at_once(line: MakeLine) -> None:
     one.sink.close()
 
 
-def test_a_message_given_up_by_the_client_is_produced_again(line: MakeLine) -> None:
+def test_what_the_client_gave_up_is_produced_again(mock_line: MakeLine, cluster: MockCluster) -> None:
     ticks = 0
 
     def come_back_at_the_fifth() -> None:
         nonlocal ticks
         ticks += 1
         if ticks == 5:
-            one.cluster.set_up()
+            cluster.set_up()
 
     quick = {"delivery.timeout.ms": 200, "reconnect.backoff.max.ms": 100, "linger.ms": 0}
-    one = line(quick, tick=come_back_at_the_fifth)
+    one = mock_line(quick, tick=come_back_at_the_fifth)
     one.sink.commit(Outputs([alert(0)], []), {})
     ticks = 0  # a slow machine may have ticked in the first commit already
-    with one.cluster.down():
+    with cluster.down():
         one.sink.commit(Outputs([alert(1)], []), {("in", 0): 1})
     assert ticks >= 5
     assert {message.value() for message in one.alerts()} == {alert(0).value, alert(1).value}
@@ -184,15 +193,15 @@ def test_more_than_the_queue_holds(line: MakeLine) -> None:
     one.sink.close()
 
 
-def test_a_tick_that_raises_leaves_nothing_behind(line: MakeLine) -> None:
+def test_a_tick_that_raises_leaves_nothing_behind(mock_line: MakeLine, cluster: MockCluster) -> None:
     stopping = True
 
     def stop() -> None:
         if stopping:
             raise KeyboardInterrupt
 
-    one = line(tick=stop)
-    with one.cluster.down(), pytest.raises(KeyboardInterrupt):
+    one = mock_line(tick=stop)
+    with cluster.down(), pytest.raises(KeyboardInterrupt):
         one.sink.commit(Outputs([alert(1)], []), {("in", 0): 1})
     stopping = False
     one.sink.commit(Outputs([alert(2)], []), {})
@@ -212,12 +221,12 @@ def test_positions_that_cannot_be_stored(line: MakeLine) -> None:
     one.sink.close()
 
 
-def test_source_and_sink_together(cluster: MockCluster) -> None:
-    topic = cluster.topic(1)
-    produce(cluster.bootstrap_servers, topic, [b"0", b"1"])
-    settings = KafkaSettings(bootstrap_servers=cluster.bootstrap_servers, group="together")
+def test_source_and_sink_together(broker: Broker) -> None:
+    topic = broker.topic(1)
+    produce(broker.bootstrap_servers, topic, [b"0", b"1"])
+    settings = KafkaSettings(bootstrap_servers=broker.bootstrap_servers, group=f"of-{topic}")
     source = KafkaSource(settings, [topic], start="earliest")
-    one = Line(cluster, {}, commit_positions=source.commit)
+    one = Line(broker, {}, commit_positions=source.commit)
     records = read(source, 2)
     one.sink.commit(Outputs([alert(1)], []), {(topic, 0): records[-1].offset + 1})
     assert source._committed([(topic, 0)]) == {(topic, 0): 2}

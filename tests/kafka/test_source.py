@@ -1,14 +1,16 @@
-"""KafkaSource on the mock cluster: where it starts, what it does when something is wrong."""
+"""KafkaSource: where it starts, what it does when something is wrong. Errors on order only the mock has."""
 
 from __future__ import annotations
 
 import random
 import time
+import uuid
 from collections.abc import Callable
 from itertools import count
 from typing import Any
 
 import pytest
+from brokers import Broker
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from contracts.source import read, read_to_end, values
 from mockcluster import HEARTBEAT, OFFSET_COMMIT, OFFSET_FETCH, MockCluster, produce
@@ -19,22 +21,20 @@ from detectord.sources.kafka import Gap, KafkaSource
 
 pytestmark = pytest.mark.broker
 
-groups = count()
-
 Events = list[tuple[str, dict[str, Any]]]
 
 
 @pytest.fixture
 def group() -> str:
-    return f"group-{next(groups)}"
+    return f"group-{uuid.uuid4().hex[:12]}"
 
 
-def open_source(cluster: MockCluster, group: str, topic: str, **options: Any) -> KafkaSource:
+def open_source(broker: Broker, group: str, topic: str, **options: Any) -> KafkaSource:
     # The mock does not know static members: who closes stays in the group until the session ends.
     quick = {"heartbeat.interval.ms": 100, "session.timeout.ms": 1_000}
     properties = {**quick, **options.pop("properties", {})}
     settings = KafkaSettings(
-        bootstrap_servers=cluster.bootstrap_servers,
+        bootstrap_servers=broker.bootstrap_servers,
         group=group,
         instance=options.pop("instance", "i0"),
         consumer_properties=properties,
@@ -50,76 +50,76 @@ def poll_until(source: KafkaSource, done: Callable[[Poll], object], limit: int =
     return poll
 
 
-def commit_as_someone(cluster: MockCluster, group: str, topic: str, offset: int) -> None:
-    client = Consumer({"bootstrap.servers": cluster.bootstrap_servers, "group.id": group})
+def commit_as_someone(broker: Broker, group: str, topic: str, offset: int) -> None:
+    client = Consumer({"bootstrap.servers": broker.bootstrap_servers, "group.id": group})
     client.commit(offsets=[TopicPartition(topic, 0, offset)], asynchronous=False)
     client.close()
 
 
-def committed(cluster: MockCluster, group: str, topic: str) -> int:
-    client = Consumer({"bootstrap.servers": cluster.bootstrap_servers, "group.id": group})
+def committed(broker: Broker, group: str, topic: str) -> int:
+    client = Consumer({"bootstrap.servers": broker.bootstrap_servers, "group.id": group})
     offset: int = client.committed([TopicPartition(topic, 0)], timeout=10)[0].offset
     client.close()
     return offset
 
 
-def test_a_record_has_all_its_parts(cluster: MockCluster, group: str) -> None:
-    topic = cluster.topic(1)
-    producer = Producer({"bootstrap.servers": cluster.bootstrap_servers})
+def test_a_record_has_all_its_parts(broker: Broker, group: str) -> None:
+    topic = broker.topic(1)
+    producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
     producer.produce(topic, b"value", b"key", timestamp=1234)
     producer.produce(topic, None, timestamp=1235)
     producer.flush(10)
-    source = open_source(cluster, group, topic)
+    source = open_source(broker, group, topic)
     first, second = read(source, 2)
     assert first == (topic, 0, 0, 1234, b"key", b"value", 0)
     assert second == (topic, 0, 1, 1235, None, b"", 0)
     source.close()
 
 
-def test_a_start_at_the_end_is_remembered_and_committed(cluster: MockCluster, group: str) -> None:
-    topic = cluster.topic(1)
-    produce(cluster.bootstrap_servers, topic, [b"before"])
-    source = open_source(cluster, group, topic, start="latest")
+def test_a_start_at_the_end_is_remembered_and_committed(broker: Broker, group: str) -> None:
+    topic = broker.topic(1)
+    produce(broker.bootstrap_servers, topic, [b"before"])
+    source = open_source(broker, group, topic, start="latest")
     assert read_to_end(source) == []
-    produce(cluster.bootstrap_servers, topic, [b"after"])
+    produce(broker.bootstrap_servers, topic, [b"after"])
     assert values(read(source, 1)) == [b"after"]
     source.seek({})
     assert values(read(source, 1)) == [b"after"]
     source.close()  # nothing was committed but the start
-    again = open_source(cluster, group, topic, start="latest")
+    again = open_source(broker, group, topic, start="latest")
     assert values(read(again, 1)) == [b"after"]
     again.close()
 
 
-def test_a_time_after_the_last_record_is_the_end(cluster: MockCluster, group: str) -> None:
-    # The mock knows no record times: it answers as a broker does for a time after the last record.
-    topic = cluster.topic(1)
-    produce(cluster.bootstrap_servers, topic, [b"before"])
-    source = open_source(cluster, group, topic, start="2026-02-01T09:00:00Z")
+def test_a_time_after_the_last_record_is_the_end(broker: Broker, group: str) -> None:
+    # The mock knows no record times: it answers to any as a broker does for a time after the last record.
+    topic = broker.topic(1)
+    produce(broker.bootstrap_servers, topic, [b"before"])
+    source = open_source(broker, group, topic, start="2126-02-01T09:00:00Z")
     assert read_to_end(source) == []
-    produce(cluster.bootstrap_servers, topic, [b"after"])
+    produce(broker.bootstrap_servers, topic, [b"after"])
     assert values(read(source, 1)) == [b"after"]
     source.close()
 
 
-def test_a_partition_added_later_is_read_from_its_beginning(cluster: MockCluster, group: str) -> None:
-    topic = cluster.topic(2)
+def test_a_partition_added_later_is_read_from_its_beginning(broker: Broker, group: str) -> None:
+    topic = broker.topic(2)
     for partition in (0, 1):
-        produce(cluster.bootstrap_servers, topic, [b"p%d" % partition], partition)
-    source = open_source(cluster, group, topic, start="latest")
+        produce(broker.bootstrap_servers, topic, [b"p%d" % partition], partition)
+    source = open_source(broker, group, topic, start="latest")
     source._counts[topic] = 1  # as if the topic had had one partition when we first saw it
     assert values(read(source, 1)) == [b"p1"]
     source.close()
 
 
-def test_committed_positions_win_over_the_start(cluster: MockCluster, group: str) -> None:
-    topic = cluster.topic(1)
-    produce(cluster.bootstrap_servers, topic, [b"0", b"1", b"2"])
-    source = open_source(cluster, group, topic)
+def test_committed_positions_win_over_the_start(broker: Broker, group: str) -> None:
+    topic = broker.topic(1)
+    produce(broker.bootstrap_servers, topic, [b"0", b"1", b"2"])
+    source = open_source(broker, group, topic)
     read(source, 3)
     source.commit({(topic, 0): 1})
     source.close()
-    again = open_source(cluster, group, topic, start="latest")
+    again = open_source(broker, group, topic, start="latest")
     assert values(read(again, 2)) == [b"1", b"2"]
     again.seek({})
     assert values(read(again, 2)) == [b"1", b"2"]
@@ -127,23 +127,23 @@ def test_committed_positions_win_over_the_start(cluster: MockCluster, group: str
 
 
 @pytest.mark.parametrize("offset", [50, 3_000_000_000])
-def test_a_gap_is_told_and_read_behind(cluster: MockCluster, group: str, offset: int) -> None:
-    topic = cluster.topic(1)
-    produce(cluster.bootstrap_servers, topic, [b"0", b"1"])
-    commit_as_someone(cluster, group, topic, offset)
+def test_a_gap_is_told_and_read_behind(broker: Broker, group: str, offset: int) -> None:
+    topic = broker.topic(1)
+    produce(broker.bootstrap_servers, topic, [b"0", b"1"])
+    commit_as_someone(broker, group, topic, offset)
     events: Events = []
-    source = open_source(cluster, group, topic, on_event=lambda *event: events.append(event))
+    source = open_source(broker, group, topic, on_event=lambda *event: events.append(event))
     assert values(read(source, 2)) == [b"0", b"1"]
     assert list(source.gaps) == [Gap((topic, 0), offset, 0)]
     assert ("source.gap", {"partition": (topic, 0), "expected": offset, "resumed": 0}) in events
     source.close()
 
 
-def test_seeking_is_exact_whatever_was_fetched_ahead(cluster: MockCluster, group: str) -> None:
-    topic, size = cluster.topic(3), 2_000
+def test_seeking_is_exact_whatever_was_fetched_ahead(broker: Broker, group: str) -> None:
+    topic, size = broker.topic(3), 2_000
     for partition in range(3):
-        produce(cluster.bootstrap_servers, topic, [b"x" * 100] * size, partition)
-    source = open_source(cluster, group, topic)
+        produce(broker.bootstrap_servers, topic, [b"x" * 100] * size, partition)
+    source = open_source(broker, group, topic)
     poll_until(source, lambda poll: poll.records)
     rng = random.Random(7)
     taken = 0
@@ -161,11 +161,11 @@ def test_seeking_is_exact_whatever_was_fetched_ahead(cluster: MockCluster, group
     source.close()
 
 
-def test_pausing_keeps_what_was_fetched_for_a_while(cluster: MockCluster, group: str) -> None:
-    topic = cluster.topic(1)
-    produce(cluster.bootstrap_servers, topic, [b"0", b"1"])
+def test_pausing_keeps_what_was_fetched_for_a_while(broker: Broker, group: str) -> None:
+    topic = broker.topic(1)
+    produce(broker.bootstrap_servers, topic, [b"0", b"1"])
     now = [0.0]
-    source = open_source(cluster, group, topic, pause_after=2.0, clock=lambda: now[0])
+    source = open_source(broker, group, topic, pause_after=2.0, clock=lambda: now[0])
     read(source, 1)
     assert source.poll(0, 0.0).records == []
     assert not source._paused
@@ -204,9 +204,9 @@ def test_a_partition_waits_until_the_broker_tells_its_position(cluster: MockClus
     source.close()
 
 
-def test_an_unknown_topic_is_an_event(cluster: MockCluster, group: str) -> None:
+def test_an_unknown_topic_is_an_event(broker: Broker, group: str) -> None:
     events: Events = []
-    source = open_source(cluster, group, "no-such-topic", on_event=lambda *event: events.append(event))
+    source = open_source(broker, group, "no-such-topic", on_event=lambda *event: events.append(event))
     poll_until(source, lambda _: events)
     assert events[0][0] == "kafka.topic_unknown"
     assert "no-such-topic" in str(events[0][1]["error"])
@@ -242,14 +242,14 @@ def test_being_replaced_ends_the_source(cluster: MockCluster, group: str) -> Non
 
 
 @pytest.mark.parametrize("strategy", ["cooperative-sticky", "range"])
-def test_nothing_of_a_partition_that_was_taken_away(cluster: MockCluster, group: str, strategy: str) -> None:
-    topic = cluster.topic(2)
+def test_nothing_of_a_partition_that_was_taken_away(broker: Broker, group: str, strategy: str) -> None:
+    topic = broker.topic(2)
     for partition in (0, 1):
-        produce(cluster.bootstrap_servers, topic, [b"x"] * 500, partition)
+        produce(broker.bootstrap_servers, topic, [b"x"] * 500, partition)
     properties = {"session.timeout.ms": 1_500, "partition.assignment.strategy": strategy}
-    ours = open_source(cluster, group, topic, properties=properties)
+    ours = open_source(broker, group, topic, properties=properties)
     assert poll_until(ours, lambda poll: ours.assignment()).rebalanced
-    theirs = open_source(cluster, group, topic, properties=properties, instance="i1")
+    theirs = open_source(broker, group, topic, properties=properties, instance="i1")
     until = time.monotonic() + 20
     told = False
     while len(ours.assignment()) != 1:
@@ -269,9 +269,9 @@ def test_nothing_of_a_partition_that_was_taken_away(cluster: MockCluster, group:
     ours.close()
 
 
-def test_a_record_of_a_partition_that_is_gone_is_dropped(cluster: MockCluster, group: str) -> None:
-    topic = cluster.topic(1)
-    source = open_source(cluster, group, topic)
+def test_a_record_of_a_partition_that_is_gone_is_dropped(broker: Broker, group: str) -> None:
+    topic = broker.topic(1)
+    source = open_source(broker, group, topic)
     read_to_end(source)
     stale = [Message(topic=topic, partition=0, offset=5, value=b"x"), Message(topic, 1, 5, None, b"x")]
     assert [record.partition for record in source._records(stale)] == [0]
@@ -294,12 +294,10 @@ def test_a_start_outlives_a_revocation(cluster: MockCluster, group: str) -> None
     source.close()
 
 
-def test_a_partition_that_left_while_paused_is_read_when_it_comes_back(
-    cluster: MockCluster, group: str
-) -> None:
-    topic = cluster.topic(1)
-    produce(cluster.bootstrap_servers, topic, [b"0", b"1"])
-    source = open_source(cluster, group, topic)
+def test_a_partition_that_left_while_paused_is_read_when_it_comes_back(broker: Broker, group: str) -> None:
+    topic = broker.topic(1)
+    produce(broker.bootstrap_servers, topic, [b"0", b"1"])
+    source = open_source(broker, group, topic)
     read(source, 1)
     ours = [TopicPartition(topic, 0)]
     source.poll(0, 0.0)
