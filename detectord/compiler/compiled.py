@@ -103,7 +103,7 @@ class CompiledRule:
     @property
     def asks_for_relatives(self) -> bool:
         """True if the rule has a `child of […]` or its like."""
-        return any(step.role is Role.INNER for step in self.steps)
+        return self.steps[-1].role is Role.INNER  # they stand last
 
     @property
     def waits(self) -> bool:

@@ -34,7 +34,10 @@ def join_keys(step: CompiledStep, event: Event, *, limit: int) -> tuple[list[Joi
 
 def key_values(key: KeyField, event: Event) -> list[KeyValue]:
     """What the event has for one position of a key: [None] for an optional key without value."""
-    distinct = {_rank(value): value for value in _values(key, event) if value != "" or not key.single}
+    values = list(_values(key, event))
+    if len(values) == 1 and values[0] != "":
+        return values
+    distinct = {_rank(value): value for value in values if value != "" or not key.single}
     if key.single and len(distinct) > 1:
         distinct = {}
     if not distinct and key.optional:

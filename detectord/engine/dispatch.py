@@ -155,30 +155,30 @@ def find_narrow(root, record, tallies, event=None):
             return event, self._find_in_full(event, tallies)
         tells_index = type(key[0]) is str and key[0] != "" and not self._topic_indices
         own_key = key if tells_index else (index, key)
-        known = self._settled.get(own_key)
-        if known is None:
-            known = self._settle(own_key, event, index)
-        if known is None:
-            return event, self._find_in_full(event, tallies)
+        plan, _, has_no_category = self._settled.get(own_key) or self._plan_of(own_key, event, index)
         if is_unknown:
             tallies["unknown_index", record.topic] += 1
-        if known.has_no_category:
+        if has_no_category:
             tallies["no_category", record.topic] += 1
-        candidates = known.candidates(root) if known.candidates is not None else 0
-        return event, self._found(event, known.plan, candidates, tallies) if candidates else None
+        if plan.narrow_candidates is not None:
+            candidates = plan.narrow_candidates(root)
+        else:
+            candidates = plan.candidates(event)
+        return event, self._found(event, plan, candidates, tallies) if candidates else None
 
-    def _settle(self, key: tuple[object, ...], event: Event, index: str) -> _Settled | None:
-        """Remember the plan of the events that have this key, if it is to stay."""
+    def _plan_of(self, key: tuple[object, ...], event: Event, index: str) -> _Settled:
+        """The plan of the events that have this key, which is remembered if it is to stay."""
         planner = self._planner
-        plan = planner.settled(planner.kind(event, self._open_gates(index)))
-        if plan is None or plan.narrow_candidates is None or _characters(key) > LONGEST_KEY:
-            return None
-        if len(self._settled) >= MAX_KEYS or self._forgotten != planner.forgotten:
-            self._settled.clear()
-            self._forgotten = planner.forgotten
+        kind = planner.kind(event, self._open_gates(index))
+        plan = planner.plan(kind)
         candidates = plan.narrow_candidates if plan.entries else None
         known = _Settled(plan, candidates, not event.text("event.category"))
-        self._settled[key] = known
+        if self._forgotten != planner.forgotten or len(self._settled) >= MAX_KEYS:
+            self._settled.clear()
+            self._forgotten = planner.forgotten
+        stays = planner.settled(kind) is plan and plan.narrow_candidates is not None
+        if stays and _characters(key) <= LONGEST_KEY:
+            self._settled[key] = known
         return known
 
     def _found(self, event: Event, plan: Plan, candidates: int, tallies: Tallies) -> Found:

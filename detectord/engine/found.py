@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from detectord.compiler.compiled import CompiledRule, JoinKey
+from detectord.compiler.compiled import CompiledRule, CompiledStep, JoinKey, KeyField
 from detectord.compiler.keys import join_keys
 from detectord.engine.bounds import bounded
 from detectord.engine.lineage import Identity
@@ -47,24 +47,40 @@ def found_of(
         else:
             tallies["rule_match", rule.rule.rule_id, "event"] += 1
             found.rules.append(rule)
+    keys = _Keys(event, max_key_tuples)
     for rule, steps in waiting.values():
-        hit = _hit(event, rule, steps, tallies, max_key_tuples)
+        hit = _hit(keys, rule, steps, tallies)
         if hit.steps:
             found.hits.append(hit)
     return found
 
 
-def _hit(
-    event: Event, rule: CompiledRule, satisfied: list[int], tallies: Tallies, max_key_tuples: int
-) -> StepHit:
+class _Keys:
+    """The key tuples of one event. Many steps have the same keys."""
+
+    def __init__(self, event: Event, limit: int) -> None:
+        self._event = event
+        self._limit = limit
+        self._known: dict[tuple[KeyField, ...], tuple[tuple[JoinKey, ...], bool]] = {}
+
+    def of(self, step: CompiledStep) -> tuple[tuple[JoinKey, ...], bool]:
+        """Those for a step, and whether there were more than may be."""
+        known = self._known.get(step.keys)
+        if known is None:
+            keys, capped = join_keys(step, self._event, limit=self._limit)
+            known = self._known[step.keys] = tuple(map(bounded, keys)), capped
+        return known
+
+
+def _hit(of_event: _Keys, rule: CompiledRule, satisfied: list[int], tallies: Tallies) -> StepHit:
     steps: list[tuple[int, tuple[JoinKey, ...]]] = []
     for number in sorted(satisfied, reverse=True):
         step = rule.steps[number]
         if step.joint is None:  # else its turn tells
             tallies["rule_match", rule.rule.rule_id, step_label(rule, step)] += 1
-        keys, capped = join_keys(step, event, limit=max_key_tuples)
+        keys, capped = of_event.of(step)
         if capped:
             tallies["key_tuples_capped", rule.rule.rule_id] += 1
         if keys:
-            steps.append((number, tuple(map(bounded, keys))))
+            steps.append((number, keys))
     return StepHit(rule, tuple(steps))

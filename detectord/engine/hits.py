@@ -175,12 +175,16 @@ def hits_of(
     text, number = sid_order(event)
     text = shortened(text)
     wanted: set[int] = set()  # the partitions that need the event itself
+    known: dict[tuple[str, str], tuple[int | None, Tie]] = {}  # rules that name the same fields see the same
     for rule, steps in found.hits:
-        time = _time(hit_time(rule, event), record, max_future, tallies)
+        named = ("", "") if rule.asks_for_relatives else (rule.timestamp_field, rule.tiebreaker_field)
+        if named not in known:
+            known[named] = hit_time(rule, event), tie(rule, event)
+        time = _time(known[named][0], record, max_future, tallies)
         if time is None:
             tallies["no_time", rule.rule.rule_id] += 1
             continue
-        order: Order = (record.arrival if by_arrival else time, tie(rule, event), text, number)
+        order: Order = (record.arrival if by_arrival else time, known[named][1], text, number)
         for partition, own_steps in _spread(rule, steps, partitions).items():
             hit = RuleHit(rule.match_hash, tuple(own_steps), time, order)
             by_partition.setdefault(partition, []).append(hit)

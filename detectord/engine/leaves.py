@@ -2,16 +2,16 @@
 
 A test is a leaf of a predicate, and known by a number. Leaves are asked of one value of a field, never of an
 event: a positive leaf holds of a field if it holds of one of the field's values, so what a value says can be
-remembered and used again for every event that has it.
+remembered (by tables) and used again for every event that has it.
 
 A literal is found by a look-up and all wildcards by one search, whatever the number of leaves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from operator import ge, gt, le, lt
-from typing import Any
+from typing import Any, NamedTuple
 
 from detectord.compiler.predicates import (
     Exists,
@@ -22,7 +22,6 @@ from detectord.compiler.predicates import (
     Regex,
     Wildcards,
 )
-from detectord.engine.room import LONGEST_REMEMBERED, Room
 from detectord.eql.address import Blocks
 from detectord.eql.regex import compile_regex
 from detectord.eql.text import Scalar
@@ -31,78 +30,67 @@ from detectord.events.event import VIEWS
 
 _OPERATORS = {"<": lt, "<=": le, ">": gt, ">=": ge}
 
-Numbers = tuple[int, ...]
-
 
 class FieldIndex:
     """The leaves that ask for one field, by their numbers."""
 
-    __slots__ = ("_remembered", "_room", "_views")
+    __slots__ = ("_views",)
 
-    def __init__(self, leaves: Iterable[tuple[int, FieldLeaf]], room: Room) -> None:
+    def __init__(self, leaves: Iterable[tuple[int, FieldLeaf]]) -> None:
         by_view: dict[str, list[tuple[int, FieldLeaf]]] = {}
         for number, leaf in leaves:
             by_view.setdefault(_view_of(leaf), []).append((number, leaf))
-        self._views = [_View(view, own) for view, own in by_view.items()]
-        self._room = room
-        self._remembered: dict[str, Numbers] = room.new({})
-
-    def holding(self, value: Scalar) -> Numbers:
-        """The numbers of the leaves that hold of a value, as JSON has it."""
-        if not isinstance(value, str) or len(value) > LONGEST_REMEMBERED:
-            return self._holding(value)
-        found = self._remembered.get(value)
-        if found is None:
-            found = self._holding(value)
-            self._room.take(len(value))
-            self._remembered[value] = found
-        return found
-
-    def _holding(self, value: Scalar) -> Numbers:
-        found: list[int] = []
-        for view in self._views:
-            found += view.holding(value)
-        return tuple(found)
-
-
-class _View:
-    """Those of the leaves that read the field through one view."""
-
-    __slots__ = ("_always", "_convert", "_members", "_tests", "_wildcards")
-
-    def __init__(self, view: str, leaves: Iterable[tuple[int, FieldLeaf]]) -> None:
-        self._convert = VIEWS[view]
-        self._always: list[int] = []
-        self._members: dict[Scalar, list[int]] = {}
-        self._tests: list[tuple[int, Callable[[Any], bool]]] = []
-        patterns: list[tuple[int, frozenset[str]]] = []
-        for number, leaf in leaves:
-            match leaf:
-                case Exists():
-                    self._always.append(number)
-                case Member(values=values):
-                    for value in values:
-                        self._members.setdefault(value, []).append(number)
-                case Wildcards(patterns=own):
-                    patterns.append((number, own))
-                case Range(op=op, bound=bound):
-                    self._tests.append((number, _compares(_OPERATORS[op], bound)))
-                case InBlocks(blocks=blocks):
-                    self._tests.append((number, Blocks(blocks).contains))
-                case Regex(patterns=regexes, insensitive=insensitive):
-                    self._tests.append((number, compile_regex(regexes, insensitive)))
-        self._wildcards = WildcardIndex(patterns).find if patterns else None
+        self._views = [_view(view, own) for view, own in by_view.items()]
 
     def holding(self, value: Scalar) -> list[int]:
         """The numbers of the leaves that hold of a value, as JSON has it."""
-        own = self._convert(value)
-        if own is None:
-            return []
-        found = [*self._always, *self._members.get(own, ())]
-        if self._wildcards is not None:
-            found += self._wildcards(own)  # type: ignore[arg-type]  # only views of texts have patterns
-        found += [number for number, test in self._tests if test(own)]
+        found: list[int] = []
+        for convert, always, members, find, tests in self._views:
+            own = convert(value)
+            if own is None:
+                continue
+            found += always
+            found += members.get(own, ())
+            if find is not None:
+                found += find(own)
+            for number, test in tests:
+                if test(own):
+                    found.append(number)
         return found
+
+
+class _View(NamedTuple):
+    """Those of the leaves that read the field through one view: what makes the view's value, the leaves that
+    hold of any, those by the value that they name, the search for wildcards, and the other tests."""
+
+    convert: Callable[[Scalar], Scalar | None]
+    always: Sequence[int]
+    members: Mapping[Scalar, Sequence[int]]
+    find: Callable[[Any], Collection[int]] | None
+    tests: Sequence[tuple[int, Callable[[Any], bool]]]
+
+
+def _view(view: str, leaves: Iterable[tuple[int, FieldLeaf]]) -> _View:
+    always: list[int] = []
+    members: dict[Scalar, list[int]] = {}
+    tests: list[tuple[int, Callable[[Any], bool]]] = []
+    patterns: list[tuple[int, frozenset[str]]] = []
+    for number, leaf in leaves:
+        match leaf:
+            case Exists():
+                always.append(number)
+            case Member(values=values):
+                for value in values:
+                    members.setdefault(value, []).append(number)
+            case Wildcards(patterns=own):
+                patterns.append((number, own))
+            case Range(op=op, bound=bound):
+                tests.append((number, _compares(_OPERATORS[op], bound)))
+            case InBlocks(blocks=blocks):
+                tests.append((number, Blocks(blocks).contains))
+            case Regex(patterns=regexes, insensitive=insensitive):
+                tests.append((number, compile_regex(regexes, insensitive)))
+    return _View(VIEWS[view], always, members, WildcardIndex(patterns).find if patterns else None, tests)
 
 
 def _view_of(leaf: FieldLeaf) -> str:

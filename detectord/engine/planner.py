@@ -77,9 +77,7 @@ class Planner:
         ]
         self._leaves = numbering.leaves
         self._room = Room()
-        self.indices = {
-            path: FieldIndex(numbered, self._room) for path, numbered in numbering.by_path().items()
-        }
+        self.indices = {path: FieldIndex(numbered) for path, numbered in numbering.by_path().items()}
         self._plans: dict[tuple[int, Kind], Plan] = {}
         self._plans_room = Room()
         self._truths: dict[tuple[str, tuple[Scalar, ...]], int] = self._room.new({})
@@ -143,8 +141,7 @@ class Planner:
                 self._seen.clear()
                 self._plans_room = Room()
             plan = self._plans[known, kind] = self._made(known, *kind)
-            if known == self._known:
-                plan.compile(self.narrowing)
+            plan.compile(self.narrowing)
         return plan
 
     def _made(self, known: int, gates: int, truth: int) -> Plan:

@@ -8,7 +8,7 @@ Rule 1: a table may let a step through that is not satisfied, and never stops on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from detectord.engine.clauses import ROUNDS
 from detectord.engine.leaves import FieldIndex
@@ -57,12 +57,17 @@ class Table:
         kind = type(value)
         key = value if kind is str else (kind, value) if kind is not float else None
         found = self.remembered.get(key) if key is not None else None
-        if found is None:
-            found = self._combined(self._index.holding(value))
-            size = len(value) if isinstance(value, str) else 0
-            if key is not None and size <= LONGEST_REMEMBERED:
-                self._room.take(size)
-                self.remembered[key] = found
+        return self._new(value, key) if found is None else found
+
+    def _new(self, value: Scalar, key: object) -> Masks:
+        """The masks for a value that is not remembered; from now on it is, by its key, if it has one."""
+        own = self._masks
+        every = [own[leaf] for leaf in self._index.holding(value) if leaf in own]
+        found = _union(every) if every else NO_MASKS
+        size = len(value) if isinstance(value, str) else 0
+        if key is not None and size <= LONGEST_REMEMBERED:
+            self._room.take(size)
+            self.remembered[key] = found
         return found
 
     def all_masks(self, values: Sequence[Scalar]) -> Masks:
@@ -73,7 +78,10 @@ class Table:
         return _union(every) if every else NO_MASKS
 
     def masks_of(self, raw: object) -> Masks:
-        """The masks for what a struct holds, which is a value or a tuple of values and None."""
+        """The masks for what a struct holds, which is a value or a tuple of values and None, and is not
+        remembered as it is."""
+        if isinstance(raw, str):
+            return self._new(raw, raw)
         if not isinstance(raw, tuple):
             assert isinstance(raw, Scalar)
             return self.masks(raw)
@@ -90,11 +98,6 @@ class Table:
         if not self._masks:
             return NO_MASKS
         return (*_union(list(self._masks.values()))[:ROUNDS], 0)
-
-    def _combined(self, leaves: Iterable[int]) -> Masks:
-        own = self._masks
-        every = [own[leaf] for leaf in leaves if leaf in own]
-        return _union(every) if every else NO_MASKS
 
 
 def _union(every: Sequence[Sequence[int]]) -> Masks:

@@ -7,7 +7,7 @@ other is tried. See `eql.wildcard` for what patterns mean, and for one list alon
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from detectord.eql.search import MOST_HOLES, Needle, compile_search
@@ -48,10 +48,13 @@ class WildcardIndex:
         self._search = compile_search(list(having))
         self._having = list(having.values())
 
-    def find(self, value: str) -> set[int]:
-        """The numbers of the lists with a pattern that the whole value matches."""
-        found = set(self._plain.get(value, ()))
-        for needle in self._search(value):
+    def find(self, value: str) -> Collection[int]:
+        """The numbers of the lists with a pattern that the whole value matches, each once."""
+        plain, needles = self._plain.get(value, ()), self._search(value)
+        if not (needles or plain or self._unbound):
+            return ()
+        found = set(plain)
+        for needle in needles:
             having = self._having[needle]
             found.update(having.lists)
             for pattern, number in having.patterns:

@@ -53,6 +53,7 @@ ALWAYS = (
     "event.sequence", "host.id",
     "_index", "@metadata._index", "@metadata.raw_index", "@metadata.beat", "@metadata.version",
     "kibana.alert.rule.rule_id", "kibana.space_ids",
+    "_id", "@metadata._id", "winlog.channel", "winlog.computer_name", "winlog.record_id",
 )  # fmt: skip
 """What the engine itself reads of nearly every event: its time, index and identity."""
 
@@ -98,6 +99,7 @@ class Narrowing:
         self._learned = 0
         self._lessons = 0
         self._refused = 0
+        self._document_type: type[msgspec.Struct] | None = None
         self._make()
 
     def decode(self, value: bytes) -> msgspec.Struct | None:
@@ -113,6 +115,8 @@ class Narrowing:
 
     def narrowed(self, document: dict[str, Any]) -> msgspec.Struct | None:
         """The structs of a document; None: they cannot hold it."""
+        if self._document_type is None:
+            self._document_type = self._struct("", self._tree, Any)
         try:
             root: msgspec.Struct = msgspec.convert(document, self._document_type)
         except (msgspec.MsgspecError, RecursionError):
@@ -172,7 +176,7 @@ class Narrowing:
     # --- making structs -------------------------------------------------------------------------
 
     def _make(self) -> None:
-        self._document_type = self._struct("", self._tree, Any)
+        self._document_type = None  # made when it is needed
         root = self._struct("", self._tree, msgspec.Raw)
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(root).decode
         self._timestamp_of = attrgetter(_attribute("@timestamp"))
