@@ -31,6 +31,7 @@ from detectord.runtime.seams import Commit
 from detectord.runtime.sharding import Router
 from detectord.runtime.supervisor import Settings, Supervisor
 from detectord.runtime.worker import Worker, WorkerSettings
+from detectord.sinks import Outputs
 from detectord.sinks.memory import MemorySink
 from detectord.sources.memory import MemoryLog, MemorySource
 
@@ -168,7 +169,7 @@ class Watcher:
     def rewound(self, reason: str, positions: Mapping[tuple[str, int], int]) -> None:
         self.rewinds[reason] += 1
 
-    def delivery_failed(self, error: str, attempt: int) -> None:
+    def delivery_failed(self, outputs: Outputs, error: str, attempt: int) -> None:
         pass
 
     def turned(self) -> None:

@@ -132,7 +132,8 @@ class Lineage:
         self.forgotten = 0
         self._limit = max(2, limit)  # a process and its parent
         self._changed = changed
-        self._hosts: dict[str, _Host] = {}
+        self._hosts: OrderedDict[str, _Host] = OrderedDict()
+        """The one that was longest without news first, as far as is known since the last restore."""
 
     # --- what events tell ----------------------------------------------------------------------
 
@@ -142,6 +143,7 @@ class Lineage:
             return None
         host = self._hosts.setdefault(identity.host, _Host())
         begins = identity.starts and not identity.exec
+        self._hosts.move_to_end(identity.host)
         process = self._find(host, identity.entity, identity.pid, begins)
         if process is None:
             process = self._new(host, identity.host)

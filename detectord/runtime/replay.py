@@ -32,6 +32,7 @@ from detectord.runtime.seams import Commit
 from detectord.runtime.sharding import Router
 from detectord.runtime.supervisor import Settings, Supervisor
 from detectord.runtime.worker import WorkerSettings, WorkerStart, serve
+from detectord.sinks import Outputs
 from detectord.sinks.ndjson import NdjsonSink
 from detectord.sources.ndjson import NdjsonSource
 
@@ -116,7 +117,7 @@ class Summary:
     def rewound(self, reason: str, positions: Mapping[Partition, int]) -> None:
         """See `Observer`."""
 
-    def delivery_failed(self, error: str, attempt: int) -> None:
+    def delivery_failed(self, outputs: Outputs, error: str, attempt: int) -> None:
         """See `Observer`."""
 
     def turned(self) -> None:

@@ -16,6 +16,7 @@ from detectord.engine.tallies import Tallies
 from detectord.events.record import Partition
 from detectord.metrics import Metrics
 from detectord.runtime.seams import Commit
+from detectord.sinks import Outputs
 
 LOG = log.get(__name__)
 
@@ -87,8 +88,9 @@ class Reporter:
             next="everything after these positions is read again",
         )
 
-    def delivery_failed(self, error: str, attempt: int) -> None:
+    def delivery_failed(self, outputs: Outputs, error: str, attempt: int) -> None:
         """See `Observer`."""
+        self._count_outputs(outputs, "error")
         LOG.error(
             "delivery.failed", error=error, attempt=attempt, next="tried again; nothing is acknowledged"
         )
@@ -99,24 +101,26 @@ class Reporter:
         self._on_turn()
 
     def _report_outputs(self, commit: Commit, now: float) -> None:
-        size = 0
+        self._count_outputs(commit.outputs, "ok")
         for alert in commit.outputs.alerts:
-            size += len(alert.value)
             self._counts.count(metrics.ALERT_RECORDS, 1, alert.kind)
             if alert.kind != "block":
                 self._counts.count(metrics.ALERTS, 1, alert.rule_id, alert.severity)
-        if commit.outputs.alerts:
-            self._counts.count(metrics.OUTPUT_RECORDS, len(commit.outputs.alerts), self._alert_topic, "ok")
-            self._counts.count(metrics.OUTPUT_BYTES, size, self._alert_topic, "ok")
-        if letters := commit.outputs.dead_letters:
-            self._counts.count(metrics.OUTPUT_RECORDS, len(letters), self._dead_letter_topic, "ok")
-            size = sum(len(letter.record.value) for letter in letters)
-            self._counts.count(metrics.OUTPUT_BYTES, size, self._dead_letter_topic, "ok")
         for happened, ingested in commit.times:
             if happened is not None:
                 self._counts.record(metrics.DETECTION_DELAY, max(0.0, now - happened / 1e9))
             if ingested is not None:
                 self._counts.record(metrics.END_TO_END_LATENCY, max(0.0, now - ingested / 1e9))
+
+    def _count_outputs(self, outputs: Outputs, result: str) -> None:
+        sizes = {
+            self._alert_topic: [len(alert.value) for alert in outputs.alerts],
+            self._dead_letter_topic: [len(letter.record.value) for letter in outputs.dead_letters],
+        }
+        for topic, own in sizes.items():
+            if own:
+                self._counts.count(metrics.OUTPUT_RECORDS, len(own), topic, result)
+                self._counts.count(metrics.OUTPUT_BYTES, sum(own), topic, result)
 
     def _report_state(self, commit: Commit) -> None:
         partials: Counter[str] = Counter()

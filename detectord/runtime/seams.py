@@ -87,7 +87,7 @@ class Observer(Protocol):
         """A new epoch began; everything after `positions` is read again."""
         ...
 
-    def delivery_failed(self, error: str, attempt: int) -> None:
+    def delivery_failed(self, outputs: Outputs, error: str, attempt: int) -> None:
         """The outputs could not be delivered; unless that was the last attempt, they are tried again."""
         ...
 

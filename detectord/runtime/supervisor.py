@@ -429,7 +429,7 @@ class Supervisor:
             except PositionsRefusedError:
                 raise
             except DeliveryError as error:
-                self._observer.delivery_failed(str(error), attempt)
+                self._observer.delivery_failed(outputs, str(error), attempt)
                 if attempt == self._settings.delivery_attempts:
                     raise
             else:
