@@ -43,7 +43,7 @@ kafka: $(READY)  ## run an Apache Kafka on loopback until interrupted; needs Jav
 fuzz: $(READY)  ## hold the engines against the oracle, and mutated rules against the front end (CASES=100000)
 	$(BIN)/python tests/fuzz.py --cases $(CASES)
 	$(BIN)/python tests/fuzz.py --front-end --cases $(CASES)
-	$(BIN)/python tests/differential.py
+	$(BIN)/python tests/differential.py --cases $(CASES)
 
 
 bench: $(READY)  ## what everything costs, side by side (QUICK=1: sooner; ONLY=engine,hostile: these sections)

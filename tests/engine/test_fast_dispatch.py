@@ -6,7 +6,6 @@ import dataclasses
 import gzip
 import json
 import random
-import string
 from typing import Any
 
 import msgspec
@@ -15,6 +14,7 @@ from dispatching import Pair
 from generated import KINDS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mutations import mutated_event
 from strategies import Case
 from testing import shared_data
 
@@ -249,34 +249,6 @@ def test_ever_new_keys_and_actions_are_bounded() -> None:
     assert len(pair.fast._planner._plans) < 5
 
 
-def mutated(document: dict[str, Any], chosen: random.Random) -> Any:
-    """An event a little different: a value changed, lost, in an array, of another type, spelt with dots."""
-    paths = [(key,) for key in document] + [
-        (key, inner) for key, value in document.items() if isinstance(value, dict) for inner in value
-    ]
-    for path in chosen.sample(paths, min(3, len(paths))):
-        node = document if len(path) == 1 else document.get(path[0])
-        if not isinstance(node, dict) or path[-1] not in node:
-            continue
-        value = node[path[-1]]
-        match chosen.randrange(7):
-            case 0:
-                del node[path[-1]]
-            case 1:
-                node[path[-1]] = [value, None]
-            case 2:
-                node[path[-1]] = chosen.choice([7, 1.5, True, None, "", {}, [], "\u0130"])
-            case 3 if len(path) == 2:
-                document[".".join(path)] = node.pop(path[-1])
-            case 4 if isinstance(value, str):
-                node[path[-1]] = value.swapcase()
-            case 5:
-                node[path[-1]] = [value, chosen.choice(["cmd.exe", 1, "x"])]
-            case 6 if isinstance(value, str):
-                node[path[-1]] = value[: len(value) // 2] + chosen.choice(string.printable)
-    return document
-
-
 def test_recorded_events_as_they_are_and_mutated() -> None:
     folder = shared_data("elastic-rules")
     rules = [compile_rule(rule) for rule in load([folder], types=FIELD_TYPES).rules]
@@ -285,6 +257,6 @@ def test_recorded_events_as_they_are_and_mutated() -> None:
     chosen = random.Random(4)
     pair = Pair(rules, 1)
     pair.check(records(values))
-    pair.check(records([mutated(msgspec.json.decode(value), chosen) for value in values]))
+    pair.check(records([mutated_event(msgspec.json.decode(value), chosen) for value in values]))
     assert pair.narrow > pair.events // 2
     assert pair.found
