@@ -12,11 +12,13 @@ from detectord.engine.samples import SampleMachine, SampleRow
 from detectord.engine.sequences import Machine, Row, Shape
 from detectord.engine.state import (
     MAX_REMEMBERED,
+    KeyedRow,
     Member,
     StateError,
     StatePartition,
     Undecided,
     Use,
+    by_digest,
 )
 
 SPAN = 10
@@ -35,7 +37,7 @@ def make_machine(name: str, keep: Use, drop: Use) -> Machine[Member] | SampleMac
 
 
 def partition(remember: int = 20) -> StatePartition:
-    return StatePartition(0, remember, 3, make_machine)
+    return StatePartition(0, remember, 3, make_machine, by_digest([*SHAPES, "s1"]))
 
 
 def event(number: int, time: int, *hits: RuleHit) -> EventHits:
@@ -91,15 +93,13 @@ def take(state: StatePartition, due: RuleHit, sid: str, stage: int, key: tuple[o
 def contents(state: StatePartition) -> object:
     return (
         state.watermark,
-        {
-            name: (row.match_hash, row.key, row.row, row.waiting, row.cost)
-            for name, row in state._rows.items()
-        },
+        {name: KeyedRow.of(name, value).row for name, value in state._rows.items()},
         state._undecided,
         {row: sorted(names) for row, names in state._undecided_of.items()},
         state._held,
         sorted(state._queue),
         state._events,
+        state._shared,
         state._recent,
         state.partials(),
         state.lineage._hosts,
@@ -217,9 +217,11 @@ def test_rows_of_rules_that_are_no_more_are_dropped_and_told() -> None:
     state.hold(coming, coming.hits[0])
     work(state, 6)
     entries = [(change.key, change.value) for change in state.take_changes() if change.value is not None]
-    without = StatePartition(0, 0, 3, lambda name, keep, drop: None)
+    without = StatePartition(0, 0, 3, lambda name, keep, drop: None, by_digest([]))
     without.restore(entries)
-    assert list(without.expire(6)) == [("r1", 1)]
+    assert without.partials().total() == 1
+    assert [count for _, count in without.expire(6)] == [1]
+    assert not without.partials()
     assert not without._events
 
 
