@@ -18,14 +18,17 @@ Time = bytes
 """A time in eight bytes, which stand in the order of times."""
 
 TIME_BYTES = 8
-_BIAS = 2**63
+_BIAS, _LAST = 2**63, 2**64 - 1
 _WIDTH = 34
 """A bucket is 2 to the power of this nanoseconds, 17 seconds: two hundred for an hour."""
 
 
 def packed(time: int) -> Time:
     """`time` (ns) in eight bytes; what does not fit is the first or the last but one there is."""
-    return min(max(time + _BIAS, 0), 2**64 - 2).to_bytes(TIME_BYTES, "big")
+    unsigned = time + _BIAS
+    if not 0 <= unsigned < _LAST:
+        unsigned = 0 if unsigned < 0 else _LAST - 1
+    return unsigned.to_bytes(TIME_BYTES, "big")
 
 
 NEVER: Time = b"\xff" * TIME_BYTES
@@ -63,13 +66,13 @@ class Deadlines:
 
     def first(self) -> Time | None:
         """The earliest time for which something is scheduled."""
-        self._pass_over(NEVER)
-        return self._near[0][:TIME_BYTES] if self._near else None
+        return self._near[0][:TIME_BYTES] if self._is_near(NEVER) else None
 
-    def take(self, before: Time = NEVER) -> bytes | None:
+    def take(self, before: int | None = None) -> bytes | None:
         """Take out the name with the earliest time, if that is before `before`."""
-        self._pass_over(before)
-        if not self._near or self._near[0] >= before:
+        if not self._near and not self._ahead:
+            return None
+        if not self._is_near(NEVER if before is None else packed(before)):
             return None
         self._size -= 1
         return heapq.heappop(self._near)[TIME_BYTES:]
@@ -82,17 +85,19 @@ class Deadlines:
             if time is not None and time != NEVER:
                 self.put(time, name)
 
-    def _pass_over(self, before: Time) -> None:
-        """Bring what is scheduled first to the front, if that is before `before`."""
+    def _is_near(self, before: Time) -> bool:
+        """Whether something is scheduled before `before`. It is the first of what is near then."""
         while True:
-            while self._near and self._near[0] < before:
+            while self._near:
                 entry = self._near[0]
+                if entry >= before:
+                    return False
                 if self._time_of(entry[TIME_BYTES:]) == entry[:TIME_BYTES]:
-                    return
+                    return True
                 heapq.heappop(self._near)
                 self._size -= 1
-            if self._near or not self._ahead or self._ahead[0] > _bucket(before):
-                return
+            if not self._ahead or self._ahead[0] > _bucket(before):
+                return False
             self._open(heapq.heappop(self._ahead))
 
     def _open(self, bucket: int) -> None:

@@ -22,8 +22,9 @@ Rule 3: an event is kept once, with the number of references to it; the last one
 finds two keys with the same one), `<number>` 8 bytes.
 
 What there may be a million of, rows and their events, is a map from keys to bytes in memory, too: a row is
-unpacked for its turn only, an event when somebody asks for it. That takes a quarter of what objects take, a
-barrier finds the bytes ready, and the search for cyclic garbage has nothing to look at.
+unpacked for its turn only (a large one until the next barrier), an event when somebody asks for it. That
+takes a quarter of what objects take, a barrier finds the bytes ready, and the search for cyclic garbage has
+nothing to look at.
 """
 
 from __future__ import annotations
@@ -50,14 +51,16 @@ from detectord.events.record import Record
 FORMAT = 2
 MAX_REMEMBERED = 4_096
 """Sids remembered per state partition; older ones are forgotten first."""
+LARGE = 512
+"""Bytes of a packed row from which on it is not packed anew after every turn."""
 
 # What things take in memory beyond their bytes and texts, for the bound on memory: objects' heads, places in
 # tables, measured with `bench.partials` and `sys.getsizeof`
-ROW_BYTES = 140
+ROW_BYTES = 150
 EVENT_BYTES = 130
 SID_BYTES = 140
-HIT_BYTES = 900
-UNDECIDED_BYTES = 900
+HIT_BYTES = 750
+UNDECIDED_BYTES = 1_000
 PROCESS_BYTES = 500
 KEY_BYTES = 64
 """Of a key of a held hit, or an event of an undecided sequence."""
@@ -113,7 +116,8 @@ class _StoredEvent(msgspec.Struct, array_like=True):
         return Record(self.topic, self.partition, self.offset, self.timestamp, None, self.value, self.arrival)
 
 
-_encode = msgspec.msgpack.Encoder().encode
+_encoder = msgspec.msgpack.Encoder()
+_encode = _encoder.encode
 _decode_meta = msgspec.msgpack.Decoder(_Meta).decode
 _decode_row = msgspec.msgpack.Decoder(Row[Member]).decode
 _decode_far_row = msgspec.json.Decoder(Row[Member]).decode
@@ -205,6 +209,7 @@ class StatePartition:
         self.lineage = Lineage(max_lineage, self._process_changed)
         self._remember = remember
         self._rows: dict[bytes, bytes] = {}
+        self._large: dict[bytes, KeyedRow] = {}
         self._deadlines = Deadlines(self._time_of)
         self._undecided: dict[bytes, Undecided] = {}
         self._undecided_of: dict[bytes, dict[bytes, None]] = {}  # their names by that of their row, in order
@@ -214,6 +219,7 @@ class StatePartition:
         self._held: dict[str, tuple[str, RuleHit]] = {}
         self._queue: list[tuple[Order, str]] = []
         self._events: dict[str, bytes] = {}
+        self._buffer = bytearray()
         self._shared: dict[str, int] = {}  # how many references there are to an event, if more than one
         self._recent: dict[str, int] = {}
         self._seen = 0
@@ -290,9 +296,7 @@ class StatePartition:
     def row(self, kind: str, match_hash: str, key: JoinKey) -> KeyedRow | None:
         """What waits under a key, None if nothing does. `kind`: `p` or `s`. It may be changed; `settle` it
         then."""
-        name = _row_name(kind, match_hash, key)
-        value = self._rows.get(name)
-        return None if value is None else KeyedRow.of(name, value)
+        return self._unpacked(_row_name(kind, match_hash, key))
 
     def new_row(self, kind: str, match_hash: str, key: JoinKey, row: AnyRow) -> KeyedRow:
         """A row for a key that has none; it is not kept before it is settled."""
@@ -305,16 +309,17 @@ class StatePartition:
         if row.is_empty():
             self._remove(keyed)
             return
-        self._count(name[_RULE], row.waiting() - keyed.waiting)
-        is_sooner = self._schedule(keyed)
-        # A name that is scheduled stands in the table as the same object, for it is there twice
-        before = self._rows.pop(name, None) if is_sooner else self._rows.get(name)
-        value = self._rows[name] = keyed.pack()
-        self.size += _row_cost(value) - (0 if before is None else _row_cost(before))
-        if is_sooner:
+        waiting = row.waiting()
+        self._count(name[_RULE], waiting - keyed.waiting)
+        keyed.waiting = waiting
+        if self._schedule(keyed):
+            # A name that is scheduled stands in the table as the same object, for it is kept twice
+            self._pack(keyed, self._rows.pop(name, None))
             self._deadlines.put(keyed.timed, name)
             if len(self._deadlines) > 2 * len(self._rows) + 1_000:
                 self._deadlines.refill(self._rows)  # without rows that completed and came again
+        elif name not in self._large:
+            self._pack(keyed, self._rows.get(name))
 
     def hold_undecided(self, undecided: Undecided) -> None:
         """Keep a complete sequence, whose events are kept already, until time has passed its deadline."""
@@ -350,10 +355,9 @@ class StatePartition:
     def expire(self, before: int) -> Iterator[tuple[str, int]]:
         """Drop what no event at or after `before` can complete, and every row of a rule that is no more;
         yields match hash and number of what was dropped."""
-        limit = packed(before)
-        while (name := self._deadlines.take(limit)) is not None:
-            keyed = KeyedRow.of(name, self._rows[name])
-            machine = self._machine_of(name)
+        while (name := self._deadlines.take(before)) is not None:
+            keyed, machine = self._unpacked(name), self._machine_of(name)
+            assert keyed is not None, "what is not there is not due"
             if machine is None:
                 yield self._match_hash(name[_RULE]), self._drop_row(keyed)
                 continue
@@ -367,8 +371,9 @@ class StatePartition:
         """Drop what would expire first: a row; where there is none an undecided sequence, the oldest held
         hit, at last a process (match hash ""). The match hash and how much was lost, or None."""
         name = self._deadlines.take()
-        if name is not None:
-            return self._match_hash(name[_RULE]), self._drop_row(KeyedRow.of(name, self._rows[name]))
+        keyed = None if name is None else self._unpacked(name)
+        if keyed is not None:
+            return self._match_hash(keyed.name[_RULE]), self._drop_row(keyed)
         while self._decisions:
             _, ended = heapq.heappop(self._decisions)
             if ended in self._undecided:
@@ -413,6 +418,9 @@ class StatePartition:
 
     def take_changes(self) -> list[StateChange]:
         """The entries that changed since this was last called."""
+        for keyed in self._large.values():
+            self._pack(keyed, self._rows[keyed.name])
+        self._large.clear()
         changes = [StateChange(self.number, key, self._value(key)) for key in sorted(self._dirty)]
         self._dirty.clear()
         return changes
@@ -531,7 +539,9 @@ class StatePartition:
         stored = _StoredEvent(
             event.topic, event.source_partition, event.offset, event.timestamp, event.arrival, event.value
         )
-        self._keep_event(event.sid, _encode(stored))
+        # What `encode` returns may take half as much again, from when it was written
+        _encoder.encode_into(stored, self._buffer)
+        self._keep_event(event.sid, bytes(self._buffer))
         self._touch("e", event.sid)
 
     def _release_all(self, members: Iterable[Member]) -> None:
@@ -552,6 +562,25 @@ class StatePartition:
             return False
         keyed.timed = time
         return True
+
+    def _unpacked(self, name: bytes) -> KeyedRow | None:
+        """The row with that name. A large one stays unpacked until the next barrier: many events may come to
+        it, and none is to cost more than with a small one."""
+        keyed = self._large.get(name)
+        if keyed is not None:
+            return keyed
+        value = self._rows.get(name)
+        if value is None:
+            return None
+        keyed = KeyedRow.of(name, value)
+        if len(value) > LARGE:
+            self._large[name] = keyed
+        return keyed
+
+    def _pack(self, keyed: KeyedRow, before: bytes | None) -> None:
+        """Keep a row, in place of what was kept of it before."""
+        value = self._rows[keyed.name] = keyed.pack()
+        self.size += _row_cost(value) - (0 if before is None else _row_cost(before))
 
     def _time_of(self, name: bytes) -> Time | None:
         """The time that is scheduled for a row."""
@@ -579,6 +608,7 @@ class StatePartition:
     def _remove(self, keyed: KeyedRow) -> None:
         """Forget a row that refers to nothing any more."""
         value = self._rows.pop(keyed.name, None)
+        self._large.pop(keyed.name, None)
         if value is not None:
             self._count(keyed.name[_RULE], -keyed.waiting)
             self.size -= _row_cost(value)
