@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 Time = bytes
 """A time in eight bytes, which stand in the order of times."""
@@ -30,6 +31,8 @@ def packed(time: int) -> Time:
         unsigned = 0 if unsigned < 0 else _LAST - 1
     return unsigned.to_bytes(TIME_BYTES, "big")
 
+
+_limit = lru_cache(maxsize=1)(packed)  # of all state partitions one after the other the same is asked
 
 NEVER: Time = b"\xff" * TIME_BYTES
 """The time of what is not scheduled."""
@@ -72,7 +75,7 @@ class Deadlines:
         """Take out the name with the earliest time, if that is before `before`."""
         if not self._near and not self._ahead:
             return None
-        if not self._is_near(NEVER if before is None else packed(before)):
+        if not self._is_near(NEVER if before is None else _limit(before)):
             return None
         self._size -= 1
         return heapq.heappop(self._near)[TIME_BYTES:]
