@@ -137,6 +137,15 @@ class KafkaSettings:
             "acks": "all",
         }
 
+    def transactional(self) -> dict[str, ClientValue]:
+        """The settings of a producer that commits in transactions. The name is stable, so that a successor
+        ends what its predecessor left open."""
+        return {
+            "transaction.timeout.ms": 10_000,  # longer than a message may take, shorter than a session
+            **self.producer(),
+            "transactional.id": self.member,
+        }
+
 
 def describe(error: KafkaError) -> tuple[str, dict[str, object]]:
     """The event for a client's error: its name (kafka.not_authenticated, kafka.not_authorised,

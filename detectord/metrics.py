@@ -197,6 +197,15 @@ REORDER_HITS = _gauge("detectord_reorder_hits", "Hits that wait for the watermar
 RULE_STATE_ENTRIES = _gauge("detectord_rule_state_entries", "Partial sequences held.", "rule_id")
 STATE_BYTES = _gauge("detectord_state_bytes", "Estimated size of the sequence state.", "worker")
 STATE_LIMIT = _gauge("detectord_state_limit_bytes", "The configured limit of it.")
+STATE_COMMIT_BYTES = _gauge(
+    "detectord_state_commit_bytes", "State changes in the last commit; only with exactly-once delivery."
+)
+RESTORE_SECONDS = _gauge(
+    "detectord_restore_seconds", "How long it took to take over and read the state back at the start."
+)
+RESTORE_RECORDS = _counter(
+    "detectord_restore_records_total", "Records of the state topic that were read back."
+)
 STATE_REMOVED = _counter(
     "detectord_state_removed_total",
     "Partial sequences that ended. `capacity` may be a missed detection.",

@@ -40,8 +40,16 @@ class Daemon:
     """One `detectord run`. Its log goes to a file beside its configuration."""
 
     def __init__(
-        self, folder: Path, topics: Topics, *, rules: Iterable[Path] = (RULES,), **more: Any
+        self,
+        folder: Path,
+        topics: Topics,
+        *,
+        rules: Iterable[Path] = (RULES,),
+        is_refused: bool = False,
+        **more: Any,
     ) -> None:
+        """`is_refused`: it ends by itself instead of getting ready."""
+        self._is_refused = is_refused
         self.config = folder / "detectord.yml"
         self.log = folder / "detectord.log"
         config = {
@@ -75,6 +83,9 @@ class Daemon:
                 cwd=ROOT,
             )
         try:
+            if self._is_refused:
+                self.process.wait(DEADLINE)
+                return self
             url = str(wait_until(self._find_url, "the daemon names its address"))
             self.url = url.removesuffix("/metrics")
             wait_until(lambda: self.get("/readyz")[0] == 200, "the daemon is ready")
@@ -138,6 +149,7 @@ class Topics:
         self.input = f"ecs.{self.prefix}"
         self._alerts = f"{self.prefix}.alerts"
         self._dead_letters = f"{self.prefix}.dlq"
+        self.state = f"{self.prefix}.state"
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap_servers,
@@ -160,7 +172,7 @@ class Topics:
         self.dead_letters: list[tuple[bytes, dict[str, bytes]]] = []
 
     def names(self) -> tuple[str, str, str]:
-        """Every topic that is used."""
+        """The topics that are used in any mode of delivery."""
         return self.input, self._alerts, self._dead_letters
 
     def send(self, values: Iterable[bytes | dict[str, Any]]) -> int:

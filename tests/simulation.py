@@ -3,7 +3,11 @@
 A history is made from a seed: events of some hosts, spread over partitions, a little out of order; a
 pool whose workers answer when chance says so and die in the middle of things; a source that gives
 random shares and is rebalanced now and then. At its end the alerts delivered must be those of the
-plain batch answer, each exactly once: here the instance itself never dies.
+plain batch answer, each exactly once.
+
+`run` is an instance that never dies, over a sink that keeps no state. `run_and_die` is one that is ended at
+any step of the loop or of a transaction and begun anew, with another number of workers, over what it
+committed.
 """
 
 from __future__ import annotations
@@ -29,10 +33,11 @@ from detectord.rules.rule import Rule
 from detectord.runtime.protocol import Death, Message, Reply
 from detectord.runtime.seams import Commit
 from detectord.runtime.sharding import Router
+from detectord.runtime.standing import take_standing
 from detectord.runtime.supervisor import Settings, Supervisor
 from detectord.runtime.worker import Worker, WorkerSettings
-from detectord.sinks import Outputs
-from detectord.sinks.memory import MemorySink
+from detectord.sinks import DeliveryError, Outputs, PositionsRefusedError, Sink
+from detectord.sinks.memory import STEPS, MemorySink, MemoryTopics, TransactionalMemorySink
 from detectord.sources.memory import MemoryLog, MemorySource
 
 SECOND = 1_000_000_000
@@ -71,6 +76,10 @@ def naming_alert(detection: Detection, now: int) -> list[AlertRecord]:
     keys = sorted(str(value) for _, value in detection.join)
     name = json.dumps([detection.rule.rule.rule_id, [sid(event) for event in detection.events], keys])
     return [AlertRecord(name, b"{}", (), 0, "event", detection.rule.rule.rule_id, "low")]
+
+
+class InstanceDiedError(Exception):
+    """The whole process is gone."""
 
 
 @dataclass
@@ -244,15 +253,62 @@ class History:
 
     def run(self, sink: Callable[[MemorySource], MemorySink] | None = None) -> Counter[str]:
         """Every alert delivered, by name."""
-        rng = self.rng
-        source = MemorySource(self.log, rng=rng)
+        source = MemorySource(self.log, rng=self.rng)
         self.sink = sink(source) if sink is not None else MemorySink(source.commit)
-        self.watcher = Watcher()
+        self.run_over(source, self.sink)
+        return Counter(alert.key for alert in self.sink.alerts)
+
+    def run_over(self, source: MemorySource, sink: Sink) -> None:
+        """One instance that never dies, to its end."""
+        engine = EngineSettings(partitions=self.rng.choice([4, 16, 64]))
+        self._work(self._instance(source, sink, engine), source)
+
+    def run_and_die(
+        self, *, death: float = 0.0, die_at: int | None = None, failure: float = 0.0
+    ) -> Counter[str]:
+        """Every alert committed, by name. `death` is the chance that the instance dies in a turn of the loop
+        or at a step of a transaction; `die_at` lets exactly that step be fatal. `failure` is the chance
+        that a transaction has to be given up."""
+        rng = self.rng
+        topics = self.topics = MemoryTopics()
+        self.steps = self.instance_deaths = 0
+        self.restored: set[bytes] = set()
+
+        def reached(step: str) -> None:
+            self.steps += 1
+            if self.steps == die_at or rng.random() < death:
+                raise InstanceDiedError(step)
+            if step != STEPS[-1] and rng.random() < failure:
+                raise rng.choice([PositionsRefusedError, DeliveryError])(step)
+
         engine = EngineSettings(partitions=rng.choice([4, 16, 64]))
+        for _ in range(10_000):
+            source = MemorySource(self.log, rng=rng)
+            sink = TransactionalMemorySink(topics, source.commit, reached)
+            supervisor = self._instance(source, sink, engine, keep_state=True)
+            state = {partition: dict(entries) for partition, entries in topics.state.items()}
+            standing = take_standing(state)
+            assert standing.committed().items() <= self.log.committed.items()
+            self.restored |= {key[:1] for entries in state.values() for key in entries}
+            supervisor.resume(state, standing)
+            try:
+                self._work(supervisor, source, death)
+            except InstanceDiedError:
+                self.instance_deaths += 1
+                self.workers = rng.randint(1, 4)
+            else:
+                return Counter(alert.key for alert in topics.alerts)
+        raise AssertionError("the instances do not come to an end")
+
+    def _instance(
+        self, source: MemorySource, sink: Sink, engine: EngineSettings, *, keep_state: bool = False
+    ) -> Supervisor:
+        rng = self.rng
+        self.watcher = Watcher()
         self.pool = SimulatedPool(self.workers, rng, engine, self.crash, self.crash_at)
-        supervisor = Supervisor(
+        return Supervisor(
             source,
-            self.sink,
+            sink,
             self.pool,
             Router(self.workers, engine.partitions),
             EventTimeWatermark(LATENESS, 30 * SECOND),
@@ -264,13 +320,20 @@ class History:
                 batch_records=rng.randint(1, 10),
                 commit_records=rng.randint(1, 30),
                 max_restarts=1_000,
+                delivery_attempts=1_000 if keep_state else 4,
+                keep_state=keep_state,
             ),
         )
+
+    def _work(self, supervisor: Supervisor, source: MemorySource, death: float = 0.0) -> None:
+        """Let the loop come to its end."""
+        rng = self.rng
         for _ in range(100_000):
             if supervisor.finished:
-                break
+                return
             if self.rebalance and rng.random() < self.rebalance:
                 source.rebalance(self.partitions)
+            if death and rng.random() < death:
+                raise InstanceDiedError("between two turns")
             supervisor.step()
-        assert supervisor.finished, "the loop does not come to an end"
-        return Counter(alert.key for alert in self.sink.alerts)
+        raise AssertionError("the loop does not come to an end")

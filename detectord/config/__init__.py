@@ -16,7 +16,6 @@ from __future__ import annotations
 from detectord.config.quantities import Duration, Size, Start
 from detectord.config.reading import ConfigError, Problem, environment_name, load_config
 from detectord.config.showing import masked, show
-from detectord.config.support import require_supported
 from detectord.config.tree import (
     AlertConfig,
     BatchConfig,
@@ -67,6 +66,5 @@ __all__ = [
     "environment_name",
     "load_config",
     "masked",
-    "require_supported",
     "show",
 ]

@@ -109,7 +109,7 @@ class KafkaConfig(Section, frozen=True):
     group: Word = "detectord"
     """The consumer group. Instances of one group share the partitions."""
     topic_prefix: Word = "detectord"
-    """What the names of our own topics begin with: `<prefix>.alerts`, `<prefix>.dlq`."""
+    """What the names of our own topics begin with: `<prefix>.alerts`, `<prefix>.dlq`, `<prefix>.state`."""
     security_protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = "plaintext"
     """How the connection is protected and who we are."""
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI"] | None = None
@@ -159,8 +159,10 @@ class DeliveryConfig(Section, frozen=True):
     """When what was found becomes visible."""
 
     mode: Literal["at_least_once", "exactly_once"] = "at_least_once"
-    """`at_least_once`: after a crash an alert may be published again, with the same id. `exactly_once`
-    is not supported yet: the daemon refuses to start with it."""
+    """`exactly_once`: alerts, dead letters, the state of sequences and positions in one transaction, so that
+    a crash loses and repeats nothing; needs a broker with transactions, the state topic, and one instance
+    a group. `at_least_once`: after a crash an alert may be published again, with the same id, and half-done
+    sequences are lost."""
     commit_interval: Duration = Duration.parse("500ms")
     """Longest time between two commits while there is something to commit."""
     max_records: Positive = 50_000
@@ -405,6 +407,11 @@ class Config(Section, frozen=True):
     def dlq_topic(self) -> str:
         """Where dead letters go."""
         return self.dlq.topic or f"{self.kafka.topic_prefix}.dlq"
+
+    @property
+    def state_topic(self) -> str:
+        """Where state is kept, with exactly-once delivery."""
+        return f"{self.kafka.topic_prefix}.state"
 
     def not_yet(self) -> list[str]:
         """One sentence for each setting that is accepted but has no effect yet."""

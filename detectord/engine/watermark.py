@@ -41,6 +41,10 @@ class Watermark(Protocol):
         """A copy that later calls leave alone."""
         ...
 
+    def resume(self, progress: Mapping[Partition, int], reached: int | None) -> None:
+        """Go on from where a predecessor was: its newest event times, and its watermark."""
+        ...
+
 
 @dataclass
 class EventTimeWatermark:
@@ -91,6 +95,11 @@ class EventTimeWatermark:
             assigned=self.assigned,
         )
 
+    def resume(self, progress: Mapping[Partition, int], reached: int | None) -> None:
+        """See `Watermark`. Who was idle is seen anew, as after a loss."""
+        self.progress.update(progress)
+        self.reached = reached
+
     def _derive(self) -> int | None:
         counting = self.assigned - self.idle
         if counting and all(partition in self.progress for partition in counting):
@@ -134,6 +143,11 @@ class FiniteWatermark:
     def snapshot(self) -> FiniteWatermark:
         """See `Watermark`."""
         return FiniteWatermark(self.by_arrival, dict(self.progress))
+
+    def resume(self, progress: Mapping[Partition, int], reached: int | None) -> None:
+        """See `Watermark`; here the one follows from the other."""
+        del reached
+        self.progress.update(progress)
 
     def _reached(self) -> int | None:
         return min(self.progress.values(), default=None) if self.by_arrival else None

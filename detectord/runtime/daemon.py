@@ -1,7 +1,8 @@
 """`detectord run`: the daemon from its configuration to its exit code.
 
 Order matters and says so: rules are loaded and checked, then the workers are started, and only then
-does a Kafka client exist, so that no worker inherits anything of it. Whatever goes wrong ends here, as
+does a Kafka client exist, so that no worker inherits anything of it. With exactly-once delivery what a
+predecessor committed is read back (`recovery`) before the group is joined. Whatever goes wrong ends here, as
 one log line that says what to do and an exit code that says who has to (operations: 65 rules, 69
 Kafka, 70 workers, 75 try again, 78 configuration).
 """
@@ -21,8 +22,9 @@ import confluent_kafka
 
 from detectord import __version__, log, metrics
 from detectord.alerts.settings import AlertSettings
-from detectord.config import Config, Duration, masked, require_supported
+from detectord.config import Config, Duration, masked
 from detectord.engine.detector import EngineSettings
+from detectord.engine.state import StateError
 from detectord.engine.watermark import EventTimeWatermark
 from detectord.eql import ast
 from detectord.events.fields import FIELD_TYPES
@@ -36,13 +38,15 @@ from detectord.runtime.clock import SystemClock
 from detectord.runtime.http import Health, HttpServer
 from detectord.runtime.policy import policy_of
 from detectord.runtime.pool import ProcessPool
+from detectord.runtime.recovery import RefusedError, recover
 from detectord.runtime.reporter import Reporter
 from detectord.runtime.sharding import Router
 from detectord.runtime.signals import Signals
 from detectord.runtime.supervisor import CrashLoopError, DrainTimeoutError, Settings, Supervisor
 from detectord.runtime.worker import WorkerSettings, WorkerStart, serve
-from detectord.sinks import DeliveryError
+from detectord.sinks import DeliveryError, EndedError
 from detectord.sinks.kafka import KafkaSink
+from detectord.sinks.transactional import TransactionalSink
 from detectord.sources import SourceError
 from detectord.sources.kafka import KafkaSource
 
@@ -56,6 +60,11 @@ IDLE_SECONDS = 60.0
 LOOK_SECONDS = 1.0
 """How often gauges that have to be asked for are brought up to date."""
 
+_NOTES = {
+    "at_least_once": "no state is kept: half-done sequences do not outlive this process",
+    "exactly_once": "one instance owns the state; another one of the group is refused",
+}
+
 
 class StartupError(Exception):
     """Kafka could not be reached, or would not have us, within `startup.timeout`."""
@@ -65,9 +74,8 @@ def run(config: Config) -> int:
     """Run until stopped; the exit code.
 
     Raises:
-        ConfigError: the configuration asks for what does not exist yet, or a file it names cannot be used.
+        ConfigError: a file that the configuration names cannot be used.
     """
-    require_supported(config)
     counts = Metrics(per_rule=config.metrics.per_rule)
     log.setup(level=config.log.level, form=config.log.format, instance=config.instance, count=counts.message)
     # The client tells its troubles through callbacks, too; its own lines would repeat them without end.
@@ -137,15 +145,7 @@ class Daemon:
         start = config.input.start.fixed(datetime.now(UTC))
         self._source = KafkaSource(settings, config.topics, start=start, on_event=self._on_kafka_event)
         parts.callback(self._source.close)
-        self._sink = KafkaSink(
-            settings,
-            self._source.commit,
-            alert_topic=config.alert_topic,
-            dead_letter_topic=config.dlq_topic,
-            dead_letter_limit=config.dlq.max_value_bytes,
-            tick=self._tick,
-            on_event=self._on_kafka_event,
-        )
+        self._sink = self._make_sink(settings)
         parts.callback(self._sink.close)
         self._clock = SystemClock()
         self._supervisor = self._make_supervisor()
@@ -161,10 +161,12 @@ class Daemon:
             rules=len(self._loaded.rules),
             topics=",".join(self._config.topics),
             url=f"{self._http.url}/metrics",
-            delivery="at_least_once",
-            note="no state topic: half-done sequences do not outlive this process",
+            delivery=self._config.delivery.mode,
+            note=_NOTES[self._config.delivery.mode],
         )
         try:
+            if isinstance(self._sink, TransactionalSink):
+                self._recover(self._sink)
             self._supervisor.run()
         except StartupError as error:
             LOG.error("kafka.unreachable", error=str(error), next="check kafka.bootstrap_servers and access")
@@ -172,6 +174,12 @@ class Daemon:
         except DeliveryError as error:
             LOG.error("delivery.failed", error=str(error), next="nothing was acknowledged; restart resumes")
             return NO_KAFKA
+        except (RefusedError, StateError) as error:
+            LOG.error("state.refused", error=str(error), next="see `Delivery` in docs/operations.md")
+            return BAD_CONFIG
+        except EndedError as error:
+            LOG.error("delivery.ended", error=str(error), next="restart; it goes on at the last commit")
+            return TRY_AGAIN
         except SourceError as error:
             LOG.error("source.failed", error=str(error), next="restart; another instance may have our name")
             return TRY_AGAIN
@@ -183,12 +191,45 @@ class Daemon:
             return TRY_AGAIN
         self._signals.tell()
         held, partials = self._supervisor.holding
-        if held or partials:
-            LOG.warning("state.dropped", held=held, partials=partials, note="no state topic yet")
+        if (held or partials) and not isinstance(self._sink, TransactionalSink):
+            LOG.warning("state.dropped", held=held, partials=partials, note=_NOTES["at_least_once"])
         LOG.info("daemon.stopped")
         return CLEAN
 
     # --- wiring ---------------------------------------------------------------------------------
+
+    def _make_sink(self, settings: KafkaSettings) -> KafkaSink | TransactionalSink:
+        config = self._config
+        common: dict[str, Any] = {
+            "alert_topic": config.alert_topic,
+            "dead_letter_topic": config.dlq_topic,
+            "dead_letter_limit": config.dlq.max_value_bytes,
+            "tick": self._tick,
+            "on_event": self._on_kafka_event,
+        }
+        if config.delivery.mode == "exactly_once":
+            return TransactionalSink(
+                settings, self._source.membership, state_topic=config.state_topic, **common
+            )
+        return KafkaSink(settings, self._source.commit, **common)
+
+    def _recover(self, sink: TransactionalSink) -> None:
+        """Go on where a predecessor was at its last commit."""
+        began = time.monotonic()
+        recovered = recover(
+            self._config, sink, tick=self._tick, wait=self._wait, on_event=self._on_kafka_event
+        )
+        self._supervisor.resume(recovered.state, recovered.standing)
+        seconds, entries = time.monotonic() - began, sum(map(len, recovered.state.values()))
+        self._counts.set(metrics.RESTORE_SECONDS, seconds)
+        self._counts.count(metrics.RESTORE_RECORDS, recovered.records)
+        LOG.info("state.restored", records=recovered.records, entries=entries, seconds=round(seconds, 3))
+
+    def _wait(self, reason: str) -> None:
+        """There is no answer of the brokers, before anything is read."""
+        self._tick()
+        self._last_trouble = reason
+        self._give_up_if_unreachable(time.monotonic())
 
     def _worker_start(self, worker: int) -> tuple[WorkerStart]:
         config = self._config
@@ -256,6 +297,7 @@ class Daemon:
                 worker_deadline=config.batch.worker_timeout,
                 drain_timeout=config.shutdown.timeout,
                 poll_wait=config.batch.max_wait / 1e9,
+                keep_state=isinstance(self._sink, TransactionalSink),
             ),
         )
 
@@ -314,7 +356,7 @@ class Daemon:
         waited = now - self._started
         if self._source_started or not self._last_trouble or waited < self._config.startup.timeout / 1e9:
             return
-        raise StartupError(f"no partition to read after {waited:.0f} s: {self._last_trouble}")
+        raise StartupError(f"nothing to read after {waited:.0f} s: {self._last_trouble}")
 
     def _on_kafka_event(self, name: str, details: Mapping[str, object]) -> None:
         """Called in the loop's thread, from within a poll or a commit."""

@@ -120,6 +120,15 @@ class Covered(NamedTuple):
     resident_bytes: int = 0
 
 
+class Unreadable(NamedTuple):
+    """The answer to a `Restore` with entries that this build cannot read."""
+
+    worker: int
+    epoch: int
+    error: str
+    busy: float = 0.0
+
+
 class Death(NamedTuple):
     """A worker process is gone: crash or hang."""
 
@@ -129,4 +138,4 @@ class Death(NamedTuple):
 
 
 Message = Batch | Advance | Barrier | Restore | Stop
-Reply = Outcome | Covered
+Reply = Outcome | Covered | Unreadable

@@ -123,6 +123,8 @@ class Reporter:
                 self._counts.count(metrics.OUTPUT_BYTES, sum(own), topic, result)
 
     def _report_state(self, commit: Commit) -> None:
+        changed = sum(len(key) + len(value or b"") for _, key, value in commit.outputs.changes)
+        self._counts.set(metrics.STATE_COMMIT_BYTES, changed)
         partials: Counter[str] = Counter()
         for worker, gauges in commit.gauges.items():
             self._counts.set(metrics.STATE_BYTES, gauges.state_bytes, str(worker))

@@ -5,7 +5,9 @@ them and answer with outcomes. A batch counts when all its outcomes are in and e
 counted: then its hits go to the workers that keep the state they concern, the watermark moves, and
 its alerts are pending. At a commit point a barrier is sent to every worker; their answers hold the
 sequence alerts and the state changes of exactly the batches that counted before it. Then one commit:
-alerts and dead letters delivered, positions stored, state changes taken over.
+alerts and dead letters delivered, positions stored, state changes taken over. If the sink is transactional
+(`Settings.keep_state`) the state changes leave in that commit, too, with all that a successor needs
+(`resume`).
 
 Rule 1: what a barrier covers is delivered and acknowledged, nothing else. At most one barrier is on its
 way; reading and evaluating go on meanwhile.
@@ -21,7 +23,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from detectord.engine.state import StateChange
+from detectord.engine.state import StateChange, StateError
 from detectord.engine.tallies import Tallies
 from detectord.engine.watermark import END_OF_TIME, Watermark
 from detectord.events.record import DeadLetter, Partition, Record
@@ -36,9 +38,11 @@ from detectord.runtime.protocol import (
     RankedAlert,
     Reply,
     Restore,
+    Unreadable,
 )
 from detectord.runtime.seams import Clock, Commit, Observer, Pool
 from detectord.runtime.sharding import Router
+from detectord.runtime.standing import Standing, State
 from detectord.sinks import DeliveryError, Outputs, PositionsRefusedError, Sink
 from detectord.sources import Source
 
@@ -73,6 +77,8 @@ class Settings:
     tick: int = 200 * MS
     drain_timeout: int = 45 * SECOND
     poll_wait: float = 0.05
+    keep_state: bool = False
+    """The sink is transactional: give it what changed in the state."""
 
 
 @dataclass(slots=True)
@@ -115,6 +121,7 @@ class _AtBarrier:
     pending: _Pending
     watermark: Watermark
     reached: int | None
+    arrivals: int
     awaiting: set[int]
     answers: list[Covered] = field(default_factory=list)
 
@@ -147,7 +154,7 @@ class Supervisor:
         self.last_step = clock.monotonic()
         self.last_commit = clock.monotonic()
         self.committed: dict[Partition, int] = {}
-        self._state: dict[int, dict[bytes, bytes]] = {}
+        self._state: State = {}
         self.holding = (0, 0)
         self._arrivals = 0
         self._batches = 0
@@ -166,6 +173,17 @@ class Supervisor:
         self._ended = False
         self._closing = False
 
+    def resume(self, state: State, standing: Standing) -> None:
+        """Before the first step: go on where a predecessor was at its last commit."""
+        self._state = state
+        self.committed = standing.committed()
+        self._arrivals = standing.arrivals
+        self._reached = standing.reached
+        self._watermark.resume(standing.newest(), standing.reached)
+        self._committed_watermark = (self._watermark.snapshot(), self._reached)
+        self.epoch += 1
+        self._restore_workers()
+
     # --- the loop -------------------------------------------------------------------------------
 
     def run(self) -> None:
@@ -175,6 +193,8 @@ class Supervisor:
             DeliveryError: the outputs could not be delivered; nothing more was acknowledged.
             CrashLoopError: workers keep dying.
             DrainTimeoutError: after `stop`, the work in flight was not done in time.
+            EndedError: the sink commits no more.
+            StateError: the state that was read back cannot be read by this build.
         """
         deadline: int | None = None
         while not self.finished:
@@ -275,6 +295,8 @@ class Supervisor:
         for reply in self._pool.receive(timeout):
             if isinstance(reply, Death):
                 self._bury(reply)
+            elif isinstance(reply, Unreadable):
+                raise StateError(reply.error)
             elif reply.epoch == self.epoch:
                 self._heard(reply.worker)
                 if isinstance(reply, Outcome):
@@ -359,7 +381,7 @@ class Supervisor:
         self._barriers += 1
         everyone = set(range(self._pool.size))
         self._barrier = _AtBarrier(
-            self._barriers, pending, self._watermark.snapshot(), self._reached, everyone
+            self._barriers, pending, self._watermark.snapshot(), self._reached, self._arrivals, everyone
         )
         self._pending = _Pending()
         for worker in sorted(everyone):
@@ -387,9 +409,13 @@ class Supervisor:
         pending = barrier.pending
         alerts = [*pending.alerts, *(alert for answer in barrier.answers for alert in answer.alerts)]
         alerts.sort(key=lambda alert: alert.rank)  # however the work was shared out
-        outputs = Outputs([record for alert in alerts for record in alert.records], pending.dead_letters)
+        outputs = Outputs(
+            [record for alert in alerts for record in alert.records],
+            pending.dead_letters,
+            self._leaving(barrier) if self._settings.keep_state else (),
+        )
         moved = {p: offset for p, offset in pending.positions.items() if self.committed.get(p) != offset}
-        if outputs.alerts or outputs.dead_letters or moved:
+        if any(outputs) or moved:
             self._deliver(outputs, moved)
         self.committed.update(moved)
         for answer in barrier.answers:
@@ -419,6 +445,15 @@ class Supervisor:
                 [(alert.happened, alert.ingested) for alert in alerts],
             )
         )
+
+    def _leaving(self, barrier: _AtBarrier) -> list[StateChange]:
+        """The state changes of a barrier, and where it stands; the latter alone is not worth a commit."""
+        changes = [change for answer in barrier.answers for change in answer.changes]
+        if changes or barrier.pending.positions:
+            positions = {**self.committed, **barrier.pending.positions}
+            standing = Standing.of(barrier.arrivals, barrier.reached, barrier.watermark.progress, positions)
+            changes.append(standing.change())
+        return changes
 
     def _deliver(self, outputs: Outputs, positions: Mapping[Partition, int]) -> None:
         """Commit to the sink. A broker that is away is given time: to end would cost every half-done
@@ -463,6 +498,12 @@ class Supervisor:
         snapshot, self._reached = self._committed_watermark
         self._watermark = snapshot.snapshot()
         self._forget_uncommitted()
+        self._restore_workers()
+        self._at_end = frozenset()
+        self._source.seek(self.committed)
+        self._observer.rewound(reason, dict(self.committed))
+
+    def _restore_workers(self) -> None:
         for worker in range(self._pool.size):
             entries = {
                 partition: list(own.items())
@@ -470,9 +511,6 @@ class Supervisor:
                 if partition % self._pool.size == worker
             }
             self._pool.send(worker, Restore(self.epoch, self._reached, entries))
-        self._at_end = frozenset()
-        self._source.seek(self.committed)
-        self._observer.rewound(reason, dict(self.committed))
 
     def _forget_uncommitted(self) -> None:
         self._in_flight.clear()

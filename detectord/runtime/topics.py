@@ -88,7 +88,7 @@ def expected(config: Config) -> list[Expected]:
         Expected(f"{prefix}.ledger", 1, {**kept, "retention.ms": str(30 * DAY)}),
         Expected(f"{prefix}.hits", per_state, {**kept, "retention.ms": str(DAY)}, exact=True),
         Expected(
-            f"{prefix}.state",
+            config.state_topic,
             per_state,
             {
                 "cleanup.policy": "compact",

@@ -34,6 +34,7 @@ from detectord.engine.bounds import shortened
 from detectord.engine.detection import Detection
 from detectord.engine.detector import Detector, EngineSettings, Rank
 from detectord.engine.hits import EventHits
+from detectord.engine.state import StateError
 from detectord.engine.tallies import Tallies
 from detectord.eql.text import Scalar, string_of
 from detectord.events.decode import DecodeError, decode, plain_event
@@ -56,6 +57,7 @@ from detectord.runtime.protocol import (
     Reply,
     Restore,
     Stop,
+    Unreadable,
 )
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -115,15 +117,14 @@ class Worker:
     def handle(self, message: Message) -> Reply | None:
         """Do what `message` says; an older epoch's messages are nothing any more."""
         if isinstance(message, Restore):
-            self._restore(message)
-        elif isinstance(message, Stop) or message.epoch != self._epoch:
+            return self._restore(message)
+        if isinstance(message, Stop) or message.epoch != self._epoch:
             return None
-        elif isinstance(message, Batch):
+        if isinstance(message, Batch):
             return self._evaluate(message)
-        elif isinstance(message, Advance):
-            self._advance(message)
-        else:
+        if isinstance(message, Barrier):
             return self._cover(message)
+        self._advance(message)
         return None
 
     # --- batches --------------------------------------------------------------------------------
@@ -287,11 +288,15 @@ class Worker:
             gauges,
         )
 
-    def _restore(self, message: Restore) -> None:
+    def _restore(self, message: Restore) -> Unreadable | None:
         self._epoch = message.epoch
         self._parked.clear()
         self._done.clear()
-        self._detector.restore(message.entries, message.watermark)
+        try:
+            self._detector.restore(message.entries, message.watermark)
+        except StateError as error:
+            return Unreadable(self._settings.number, message.epoch, str(error))
+        return None
 
     def _revive(self, record: Record, sid: str) -> Event:
         """The event that a partial refers to, decoded again from its bytes."""

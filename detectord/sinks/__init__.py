@@ -1,4 +1,8 @@
-"""Where alerts and dead letters go. A commit is one decision: outputs, then the positions they rest on."""
+"""Where alerts and dead letters go. A commit is one decision: outputs, then the positions they rest on.
+
+A transactional sink decides all of it at once, and keeps the changed state with it; any other delivers
+first, and keeps no state.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from detectord.alerts import AlertRecord
+from detectord.engine.state import StateChange
 from detectord.events.record import DeadLetter, Positions
 
 
@@ -14,6 +19,8 @@ class Outputs(NamedTuple):
 
     alerts: Sequence[AlertRecord]
     dead_letters: Sequence[DeadLetter]
+    changes: Sequence[StateChange] = ()
+    """What changed in the state; for a transactional sink only."""
 
 
 class DeliveryError(Exception):
@@ -21,8 +28,13 @@ class DeliveryError(Exception):
 
 
 class PositionsRefusedError(DeliveryError):
-    """The outputs were delivered, but the positions could not be stored: the partitions may not be ours
-    any more."""
+    """The positions could not be stored: the partitions may not be ours any more. The outputs were
+    delivered, or, by a transactional sink, nothing was."""
+
+
+class EndedError(Exception):
+    """The sink commits no more: another has taken its place, or it cannot know what became of its last
+    commit. A new process finds out."""
 
 
 class Sink(Protocol):
@@ -32,9 +44,10 @@ class Sink(Protocol):
         """Deliver all outputs, then store `positions` as read.
 
         Raises:
-            PositionsRefusedError: everything was delivered, no position was stored.
+            PositionsRefusedError: no position was stored; everything was delivered, or nothing.
             DeliveryError: some output could not be delivered within the deadline; no position
-                was stored (some outputs may have been delivered).
+                was stored (some outputs may have been delivered, not by a transactional sink).
+            EndedError: nothing more can be committed here (transactional sinks only).
         """
         ...
 

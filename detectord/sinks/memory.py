@@ -1,7 +1,8 @@
-"""A sink that remembers: the simulation's and the tests' end of the line.
+"""Sinks that remember: the simulation's and the tests' end of the line.
 
-It keeps every commit, and apart from them everything that was delivered, also by commits that
-failed: a reader of the alert topic sees those too.
+`MemorySink` keeps every commit, and apart from them everything that was delivered, also by commits that
+failed: a reader of the alert topic sees those too. `TransactionalMemorySink` writes to `MemoryTopics`, which
+outlive it as a cluster outlives instances; a reader of committed records sees whole commits only.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 from detectord.alerts import AlertRecord
 from detectord.events.record import DeadLetter, Positions
-from detectord.sinks import DeliveryError, Outputs
+from detectord.sinks import DeliveryError, EndedError, Outputs
 
 
 class Commit(NamedTuple):
@@ -63,3 +64,56 @@ class MemorySink:
     def close(self) -> None:
         """Nothing to let go of."""
         self.closed = True
+
+
+STEPS = ("begin", "produce", "send positions", "commit", "hear of it")
+"""What a transaction goes through. What is committed is committed before it is heard of."""
+
+
+class MemoryTopics:
+    """What is committed: alerts, dead letters, and the state entries by state partition."""
+
+    def __init__(self) -> None:
+        self.alerts: list[AlertRecord] = []
+        self.dead_letters: list[DeadLetter] = []
+        self.state: dict[int, dict[bytes, bytes]] = {}
+        self.generation = 0
+        """Of the sinks; only the newest may commit."""
+
+
+class TransactionalMemorySink:
+    """Commits everything or nothing. `reached` is told each of STEPS as it is begun, and may raise what
+    happens there: the end of the process, or an error of a sink.
+    """
+
+    def __init__(
+        self,
+        topics: MemoryTopics,
+        commit_positions: Callable[[Positions], None] = lambda _: None,
+        reached: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        topics.generation += 1
+        self._generation = topics.generation
+        self._topics = topics
+        self._commit_positions = commit_positions
+        self._reached = reached
+
+    def commit(self, outputs: Outputs, positions: Positions) -> None:
+        """One transaction; see `Sink.commit`."""
+        for step in STEPS[:-1]:
+            self._reached(step)
+        if self._generation != self._topics.generation:
+            raise EndedError("another sink has taken the place of this one")
+        self._topics.alerts += outputs.alerts
+        self._topics.dead_letters += outputs.dead_letters
+        for partition, key, value in outputs.changes:
+            entries = self._topics.state.setdefault(partition, {})
+            if value is None:
+                entries.pop(key, None)
+            else:
+                entries[key] = value
+        self._commit_positions(positions)
+        self._reached(STEPS[-1])
+
+    def close(self) -> None:
+        """Nothing to let go of."""

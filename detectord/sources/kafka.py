@@ -112,15 +112,14 @@ class KafkaSource:
         self._polled_at = clock()
         self._paused = False
         self._rebalanced = False
+        self._joined = False
+        self._topics = list(topics)
         self._fatal: KafkaError | None = None
         client = settings.consumer()
         self._cooperative = "cooperative" in str(client["partition.assignment.strategy"])
         try:
             self._consumer = Consumer(
                 {**client, "error_cb": self._on_error}, logger=logging.getLogger("detectord.kafka")
-            )
-            self._consumer.subscribe(
-                list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
             )
         except (KafkaException, TypeError, ValueError) as e:
             raise SourceError(f"the Kafka consumer cannot be set up: {e}") from e
@@ -134,6 +133,8 @@ class KafkaSource:
             SourceError: the client met an error it cannot recover from, such as another instance
                 that took over our name in the group.
         """
+        if not self._joined:
+            self._join()
         self._answer()
         try:
             messages = self._take(limit, timeout) if limit > 0 else self._serve(timeout)
@@ -176,8 +177,7 @@ class KafkaSource:
             KafkaException: the positions could not be stored, or one of them is of a partition
                 that is not ours any more (then none is stored: its new owner decides).
         """
-        if lost := [p for p in positions if p not in self._position]:
-            raise KafkaException(KafkaError(KafkaError._ASSIGNMENT_LOST, f"{lost[0]} is not assigned"))
+        self._require_assigned(positions)
         if not positions:
             return
         until = self._clock() + deadline
@@ -190,6 +190,16 @@ class KafkaSource:
             if not _may_pass(error) or self._clock() >= until:
                 raise KafkaException(error)
 
+    def membership(self, positions: Positions) -> object:
+        """What the group knows us by now, for a transaction that stores `positions`. It is of use until the
+        next poll.
+
+        Raises:
+            KafkaException: one of them is of a partition that is not ours any more.
+        """
+        self._require_assigned(positions)
+        return self._consumer.consumer_group_metadata()
+
     def lag(self) -> dict[Partition, int]:
         """Records between our position and the end, per partition whose end the client knows
         from its last fetch; the broker is not asked."""
@@ -200,7 +210,22 @@ class KafkaSource:
                 lag[partition] = max(0, end - position)
         return lag
 
+    def _require_assigned(self, positions: Positions) -> None:
+        if lost := [p for p in positions if p not in self._position]:
+            raise KafkaException(KafkaError(KafkaError._ASSIGNMENT_LOST, f"{lost[0]} is not assigned"))
+
     # Taking messages.
+
+    def _join(self) -> None:
+        """Become a member of the group. Not before the first poll: until then whoever made us may be reading
+        back what it has to know first, and the group need not hear of one that ends there."""
+        try:
+            self._consumer.subscribe(
+                self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+            )
+        except (KafkaException, TypeError, ValueError) as e:
+            raise SourceError(f"the topics cannot be subscribed to: {e}") from e
+        self._joined = True
 
     def _take(self, limit: int, timeout: float) -> list[Message]:
         """What the client has, at most `limit`; only if it has nothing, wait for a first message."""

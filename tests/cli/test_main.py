@@ -126,9 +126,9 @@ def test_config_check(run, tmp_path: Path) -> None:
 
 
 def test_run_with_a_wrong_configuration_is_78(run) -> None:
-    outcome = run("run", "--config", CONFIG, "--set", "delivery.mode=exactly_once")
+    outcome = run("run", "--config", CONFIG, "--set", "delivery.mode=at_most_once")
     assert outcome.code == ExitCode.CONFIG
-    assert "delivery.mode: exactly_once is not supported yet; set it to at_least_once" in outcome.err
+    assert "delivery.mode: expected one of at_least_once, exactly_once" in outcome.err
 
 
 def test_run_with_too_few_rules_is_65(run, rules: Path) -> None:

@@ -14,8 +14,9 @@ from mockcluster import consume
 
 from detectord.events.record import Partition, Positions
 from detectord.kafka import KafkaSettings
+from detectord.sinks import DeliveryError
 from detectord.sinks.kafka import KafkaSink
-from detectord.sinks.memory import MemorySink
+from detectord.sinks.memory import MemorySink, MemoryTopics, TransactionalMemorySink
 from detectord.sinks.ndjson import NdjsonSink
 
 
@@ -32,6 +33,30 @@ def memory() -> Harness:
         sink=sink,
         alerts=lambda: [alert.value for alert in sink.alerts],
         dead_letters=lambda: [letter.reason for letter in sink.dead_letters],
+        positions=lambda: stored,
+        broken=broken,
+    )
+
+
+def memory_with_transactions() -> Harness:
+    topics, stored = MemoryTopics(), dict[Partition, int]()
+    is_broken = False
+
+    def reached(step: str) -> None:
+        if is_broken and step == "commit":
+            raise DeliveryError("given up")
+
+    @contextmanager
+    def broken() -> Iterator[None]:
+        nonlocal is_broken
+        is_broken = True
+        yield
+        is_broken = False
+
+    return Harness(
+        sink=TransactionalMemorySink(topics, stored.update, reached),
+        alerts=lambda: [alert.value for alert in topics.alerts],
+        dead_letters=lambda: [letter.reason for letter in topics.dead_letters],
         positions=lambda: stored,
         broken=broken,
     )
@@ -117,6 +142,11 @@ def kafka(broker: Broker) -> Harness:
 @pytest.mark.parametrize("check", CHECKS)
 def test_memory(check) -> None:
     check(memory)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_memory_with_transactions(check) -> None:
+    check(memory_with_transactions)
 
 
 @pytest.mark.parametrize("check", CHECKS)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 from simulation import History
 
+from detectord.sinks.memory import STEPS
+
 BLOCKS = 20
 PER_BLOCK = 60
+DYING_PER_BLOCK = 25
 
 
 @pytest.mark.parametrize("block", range(BLOCKS))
@@ -41,3 +44,40 @@ def test_the_histories_are_worth_running() -> None:
     assert seen == {"event", "host", "user", "args", "twin"}
     assert deaths > 20
     assert rewinds > 10
+
+
+@pytest.mark.parametrize("block", range(BLOCKS))
+def test_histories_in_which_the_instance_itself_dies(block: int) -> None:
+    """Exactly once: the same answer, the same dead letters, whatever dies and whatever is given up."""
+    for seed in range(block * DYING_PER_BLOCK, (block + 1) * DYING_PER_BLOCK):
+        history = History(seed, crash=0.01 if seed % 3 else 0.0, rebalance=0.03 if seed % 2 else 0.0)
+        found = history.run_and_die(death=0.02, failure=0.02 if seed % 5 else 0.0)
+        assert found == history.expected(), f"seed {seed}"
+        assert len(history.topics.dead_letters) == history.dead, f"seed {seed}"
+        assert history.log.committed == {p: len(r) for p, r in history.log.records.items() if r}
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_instance_dies_at_every_step_of_every_transaction(seed: int) -> None:
+    undisturbed = History(seed)
+    expected = undisturbed.expected()
+    assert undisturbed.run_and_die() == expected
+    assert undisturbed.steps >= 2 * len(STEPS)
+    for step in range(1, undisturbed.steps + 1):
+        history = History(seed)
+        assert history.run_and_die(die_at=step) == expected, f"seed {seed}, death at step {step}"
+        assert history.instance_deaths == 1
+        assert len(history.topics.dead_letters) == history.dead
+
+
+def test_what_waits_for_time_survives_the_instance() -> None:
+    """Deaths come while there are half-done sequences and held hits, or they would prove nothing."""
+    kinds: set[bytes] = set()
+    deaths = 0
+    for seed in range(30):
+        history = History(seed)
+        history.run_and_die(death=0.05)
+        deaths += history.instance_deaths
+        kinds |= history.restored
+    assert deaths > 30
+    assert kinds >= {b"p", b"h", b"e", b"d", b"m"}

@@ -9,13 +9,15 @@ import pytest
 from simulation import BASE, SECOND, History, SimulatedPool, Watcher
 
 from detectord.engine.detector import EngineSettings
+from detectord.engine.state import StateError
 from detectord.engine.watermark import EventTimeWatermark
 from detectord.events.record import Positions
 from detectord.runtime.seams import Commit
 from detectord.runtime.sharding import Router
+from detectord.runtime.standing import Standing, take_standing
 from detectord.runtime.supervisor import CrashLoopError, Settings, Supervisor
-from detectord.sinks import DeliveryError, PositionsRefusedError
-from detectord.sinks.memory import MemorySink
+from detectord.sinks import DeliveryError, EndedError, PositionsRefusedError
+from detectord.sinks.memory import MemorySink, MemoryTopics, TransactionalMemorySink
 from detectord.sources.memory import MemoryLog, MemorySource
 
 
@@ -93,6 +95,7 @@ class Reports(Watcher):
         self.commits: list[Commit] = []
 
     def committed(self, commit: Commit) -> None:
+        super().committed(commit)
         self.commits.append(commit)
 
 
@@ -137,3 +140,53 @@ def test_dead_letters_count_towards_the_bytes_before_a_commit() -> None:
     sizes = [sum(len(d.record.value) for d in commit.outputs.dead_letters) for commit in reports.commits]
     assert len(sizes) > 1
     assert max(sizes) < 300_000
+
+
+def test_state_that_cannot_be_read_ends_the_instance() -> None:
+    supervisor, _, _ = loop(MemoryLog([("t", 0)]))
+    supervisor.resume({3: {b"?": b"x"}}, Standing())
+    with pytest.raises(StateError, match="unknown kind"):
+        supervisor.run()
+
+
+def test_a_zombie_commits_nothing_and_ends() -> None:
+    """A predecessor goes on after its successor has begun."""
+    history, topics = History(3), MemoryTopics()
+    source = MemorySource(history.log)
+    sink = TransactionalMemorySink(topics, source.commit)
+    TransactionalMemorySink(topics)  # the successor
+    with pytest.raises(EndedError):
+        history.run_over(source, sink)
+    assert (topics.alerts, topics.dead_letters, history.log.committed) == ([], [], {})
+
+
+def test_what_is_committed_says_where_event_time_stood() -> None:
+    """A successor must not take for early what would have been late."""
+    log, topics = MemoryLog([("t", 0)]), MemoryTopics()
+    document = {"@timestamp": BASE // 1_000_000, "event": {"category": "process"}, "process": {"name": "a"}}
+    log.append(("t", 0), json.dumps(document).encode())
+    supervisor, clock, _ = loop(log, keep_state=True)
+    supervisor._sink = TransactionalMemorySink(topics)
+    for _ in range(20):
+        clock.time += SECOND // 4
+        supervisor.step()
+    standing = take_standing(topics.state)
+    assert standing.reached == BASE - SECOND
+    assert standing.newest() == {("t", 0): BASE}
+    assert standing.committed() == {("t", 0): 1}
+    assert standing.arrivals == 1
+
+
+def test_what_was_late_is_late_for_a_successor() -> None:
+    log = MemoryLog([("t", 0)])
+    document = {"event": {"category": "process", "id": "1"}, "process": {"name": "a"}, "host": {"id": "h"}}
+    log.append(("t", 0), json.dumps({"@timestamp": BASE // 1_000_000, **document}).encode())
+    supervisor, clock, reports = loop(log)
+    supervisor.resume(
+        {}, Standing(arrivals=7, reached=BASE + SECOND, progress=(("t", 0, BASE + 2 * SECOND),))
+    )
+    for _ in range(20):
+        clock.time += SECOND // 4
+        supervisor.step()
+    assert reports.tallies["late", "t", "dropped"] > 0
+    assert supervisor._arrivals == 8

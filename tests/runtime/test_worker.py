@@ -23,6 +23,7 @@ from detectord.runtime.protocol import (
     RankedAlert,
     Restore,
     Stop,
+    Unreadable,
 )
 from detectord.runtime.worker import Worker, WorkerSettings, _capped
 
@@ -380,3 +381,9 @@ def test_a_span_longer_than_state_may_keep_is_capped() -> None:
     assert _capped(rule, 4 * 10**9).maxspan == 4 * 10**9
     assert _capped(rule, 10 * 10**9) is rule
     assert _capped(rule, None) is rule
+
+
+def test_state_that_cannot_be_read_is_told() -> None:
+    reply = worker().handle(Restore(1, None, {3: [(b"p-not-a-row", b"\xc1")]}))
+    assert isinstance(reply, Unreadable)
+    assert "unknown kind b'p-not-a-row'" in reply.error

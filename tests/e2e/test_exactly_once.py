@@ -1,0 +1,131 @@
+"""Whole daemons that die and come back, on Apache Kafka: what a reader of committed records sees is the
+uninterrupted answer, alert by alert."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from daemon import Daemon, Topics, wait_until
+from e2e_events import connect, expected_ids, fork, noise, usermod
+from kafkanodes import Cluster
+
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
+
+EXACTLY_ONCE: dict[str, Any] = {
+    "delivery": {"mode": "exactly_once", "commit_interval": "100ms"},
+    "state": {"partitions": 8},
+    # Silence while nobody runs is not to move event time on: what comes late is another test's matter.
+    "time": {"allowed_lateness": "1s", "idle_timeout": "10m"},
+}
+
+
+@pytest.fixture
+def topics(real_kafka: Cluster) -> Iterator[Topics]:
+    topics = Topics(real_kafka.bootstrap_servers)
+    real_kafka.create(topics.names(), 4)
+    real_kafka.create([topics.state], 8, cleanup_policy="compact", segment_ms="1000")
+    yield topics
+    topics.close()
+
+
+def message(daemon: Daemon, name: str) -> dict[str, Any] | None:
+    """The first log line of that name."""
+    return next((line for line in daemon.lines() if line["message"] == name), None)
+
+
+def test_kill_9_of_everything_loses_and_repeats_nothing(topics: Topics, tmp_path: Path) -> None:
+    """Half-done sequences, held hits, whole attacks on their way; the process is killed again and again."""
+    rng = random.Random(5)
+    hosts = range(60)
+    now = time.time()
+    forks = [event for h in hosts for event in (fork(h, now + h / 1000), noise(h, now + h / 1000))]
+    # 1.1 s are beyond the span
+    connects = [connect(h, now + h / 1000 + (0.9 if h % 3 else 1.1)) for h in hosts]
+    attacks = [usermod(h, now + 2) for h in hosts if h % 7 == 0]
+    last = [noise(h, now + 60) for h in hosts]  # moves event time on
+    rounds = [forks[:60], forks[60:], connects[:20], connects[20:40], connects[40:] + attacks, last]
+    everything = [event for own in rounds for event in own]
+    expected = expected_ids(everything, tmp_path)
+    assert len(expected) == 40 + 9
+    for number, events in enumerate(rounds):
+        with Daemon(tmp_path, topics, **EXACTLY_ONCE) as daemon:
+            topics.send(events)
+            if number == len(rounds) - 1:
+                wait_until(lambda: len(topics.ids()) >= len(expected), "every alert has come")
+                assert message(daemon, "state.restored") is not None
+                assert daemon.stop() == 0
+            else:
+                seen = rng.randint(1, len(events))
+                wait_until(lambda: daemon.metric("detectord_input_records_total") >= seen, "some is read")  # noqa: B023 - asked within the round
+                daemon.kill()
+    with Daemon(tmp_path, topics, **EXACTLY_ONCE) as daemon:
+        topics.send([usermod(1, now + 61)])
+        wait_until(lambda: len(topics.ids()) > len(expected), "it goes on")
+        assert daemon.stop() == 0
+    assert sorted(topics.ids()[: len(expected)]) == expected
+    assert len(topics.ids()) == len(expected) + 1
+
+
+def test_a_clean_stop_keeps_half_done_sequences(topics: Topics, tmp_path: Path) -> None:
+    now = time.time()
+    first, second = [fork(1, now)], [connect(1, now + 0.5), noise(1, now + 60)]
+    with Daemon(tmp_path, topics, **EXACTLY_ONCE) as daemon:
+        sent = topics.send([*first, *(noise(h, now) for h in range(40))])
+        wait_until(lambda: daemon.metric("detectord_input_records_total") == sent, "the first half is read")
+        assert daemon.stop() == 0
+        assert message(daemon, "state.dropped") is None
+    with Daemon(tmp_path, topics, **EXACTLY_ONCE) as daemon:
+        topics.send([*second, *(noise(h, now + 60) for h in range(40))])
+        wait_until(topics.ids, "the alert")
+        assert daemon.stop() == 0
+    assert topics.ids() == expected_ids([*first, *second], tmp_path)
+
+
+def test_another_instance_of_the_group_is_refused_and_the_first_does_not_notice(
+    topics: Topics, tmp_path: Path
+) -> None:
+    folder = tmp_path / "second"
+    folder.mkdir()
+    now = time.time()
+    with Daemon(tmp_path, topics, **EXACTLY_ONCE) as first:
+        topics.send([usermod(1, now)])
+        wait_until(topics.ids, "the first alert")
+        with Daemon(folder, topics, is_refused=True, instance="e2e-1", **EXACTLY_ONCE) as second:
+            assert second.process is not None
+            assert second.process.returncode == 78
+        refused = message(second, "state.refused")
+        assert refused is not None
+        assert "belongs to instance e2e-0, not to e2e-1" in refused["error"]["message"]
+        topics.send([usermod(2, now + 1)])
+        wait_until(lambda: len(topics.ids()) == 2, "the second alert")
+        assert message(first, "source.revoked") is None
+        assert first.stop() == 0
+
+
+def test_a_second_process_of_the_same_name_takes_over_and_the_first_ends(
+    topics: Topics, tmp_path: Path
+) -> None:
+    """As after a network that was cut: the old one may still be there."""
+    folder = tmp_path / "second"
+    folder.mkdir()
+    now = time.time()
+    with Daemon(tmp_path, topics, **EXACTLY_ONCE) as first:
+        topics.send([fork(h, now) for h in range(40)])
+        wait_until(lambda: first.metric("detectord_input_records_total") == 40, "the first half is read")
+        assert first.process is not None
+        os.kill(first.process.pid, signal.SIGSTOP)
+        with Daemon(folder, topics, **EXACTLY_ONCE) as second:
+            os.kill(first.process.pid, signal.SIGCONT)
+            topics.send([connect(h, now + 0.5) for h in range(40)])
+            topics.send([noise(h, now + 60) for h in range(40)])
+            wait_until(lambda: len(topics.ids()) >= 40, "every alert has come")
+            assert first.process.wait(60) == 75
+            assert second.stop() == 0
+    assert len(topics.ids()) == 40
