@@ -21,7 +21,7 @@ from detectord.compiler.keys import join_keys
 from detectord.engine.hits import EventHits, RuleHit, StepKeys, Tie, canonical_key, tie
 from detectord.engine.lineage import Identity
 from detectord.engine.samples import choices
-from detectord.engine.state import StatePartition
+from detectord.engine.state import StatePartition, by_digest
 from detectord.engine.turn import Complete, Turn, machine_of
 from detectord.eql import analyse, ast
 from detectord.eql.constants import constant
@@ -206,7 +206,8 @@ def _index(event: Event) -> int:
 def _sequences(rule: CompiledRule, ordered: Sequence[tuple[int, Event]]) -> list[Match]:
     """What a rule with state finds: each event is held and has its turn at once, in a state partition that
     nothing expires in; what is undecided at the end stands."""
-    state = StatePartition(0, 0, sys.maxsize, lambda _, keep, drop: machine_of(rule, keep, drop))
+    known = by_digest([rule.match_hash])
+    state = StatePartition(0, 0, sys.maxsize, lambda _, keep, drop: machine_of(rule, keep, drop), known)
     ended: Counter[str] = Counter()
     found: list[tuple[int, Complete]] = []
     for number, (time, event) in enumerate(ordered):

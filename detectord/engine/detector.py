@@ -30,7 +30,7 @@ from detectord.engine.hits import (
     hits_of,
 )
 from detectord.engine.lineage import Identity
-from detectord.engine.state import Machine, Member, StateChange, StatePartition
+from detectord.engine.state import Machine, Member, StateChange, StatePartition, by_digest
 from detectord.engine.tallies import Tallies, step_label
 from detectord.engine.turn import Complete, Turn, machine_of
 from detectord.engine.watermark import END_OF_TIME
@@ -105,6 +105,7 @@ class Detector:
         for rule in rules.rules:
             if rule.waits and rule.rule.enabled:
                 self._rules.setdefault(rule.match_hash, []).append(rule)
+        self._match_hashes = by_digest(self._rules)
         self._partitions: dict[int, StatePartition] = {}
         self._watermark: int | None = None
 
@@ -339,7 +340,7 @@ class Detector:
         if state is None:
             settings = self._settings
             state = self._partitions[number] = StatePartition(
-                number, settings.remember, settings.max_lineage, self._make_machine
+                number, settings.remember, settings.max_lineage, self._make_machine, self._match_hashes
             )
         return state
 

@@ -88,9 +88,21 @@ def partition_hash(*parts: str) -> int:
     return crc
 
 
+_canonical_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_encode_key = msgspec.msgpack.Encoder().encode
+
+
 def canonical_key(key: JoinKey) -> str:
     """The join key as canonical JSON."""
-    return json.dumps(key, ensure_ascii=False, separators=(",", ":"))
+    return _canonical_json(key)
+
+
+def key_bytes(key: JoinKey) -> bytes:
+    """The join key as bytes, which differ for different keys: `"1"`, 1, 1.0 and `true` are four."""
+    try:
+        return _encode_key(key)
+    except UnicodeEncodeError:  # half a surrogate pair; JSON can hold it, and begins otherwise than msgpack
+        return canonical_key(key).encode("utf-8", "surrogatepass")
 
 
 def key_text(value: KeyValue) -> str:

@@ -16,11 +16,12 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import msgspec
+
 E = TypeVar("E", bound=Hashable)
 
 
-@dataclass(slots=True)
-class SampleRow(Generic[E]):
+class SampleRow(msgspec.Struct, Generic[E], array_like=True):
     """The hits of one join key: for each step its newest events with their times, in order. `quiet_until`:
     until that time no other sample of the key is wanted."""
 
@@ -39,10 +40,6 @@ class SampleRow(Generic[E]):
     def waiting(self) -> int:
         """How many hits wait."""
         return sum(map(len, self.steps))
-
-    def weight(self) -> int:
-        """How many references to events it has."""
-        return self.waiting()
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
+
+import msgspec
 
 E = TypeVar("E")
 
@@ -65,24 +67,22 @@ class Partial(NamedTuple, Generic[E]):
     doomed: bool = False
 
 
-@dataclass(slots=True)
-class Ring(Generic[E]):
+class Ring(msgspec.Struct, Generic[E], array_like=True):
     """The inside of a stage with runs: its newest events, `seen` of them so far, and the partials that are
     in it, oldest first, each with the number of the event it entered with. A partial's own events are
     those from before the stage."""
 
     seen: int = 0
-    events: list[tuple[int, E]] = field(default_factory=list)
-    entries: list[tuple[int, Partial[E]]] = field(default_factory=list)
+    events: list[tuple[int, E]] = []
+    entries: list[tuple[int, Partial[E]]] = []
 
 
-@dataclass(slots=True)
-class Row(Generic[E]):
+class Row(msgspec.Struct, Generic[E], array_like=True):
     """The partials of one join key: a slot a stage but the last, what is inside stages with runs, and the
     latest two hits of leading missing steps (the newest; the newest of an earlier millisecond)."""
 
     slots: list[Partial[E] | None]
-    rings: dict[int, Ring[E]] = field(default_factory=dict)
+    rings: dict[int, Ring[E]] = {}
     before: tuple[int, int | None] | None = None
 
     def partials(self) -> Iterator[Partial[E]]:
@@ -107,11 +107,6 @@ class Row(Generic[E]):
         return (
             len(self.slots) - self.slots.count(None) + sum(len(ring.entries) for ring in self.rings.values())
         )
-
-    def weight(self) -> int:
-        """How many references to events it has."""
-        inside = sum(len(ring.events) for ring in self.rings.values())
-        return inside + sum(len(partial.events) for partial in self.partials())
 
 
 @dataclass(frozen=True, slots=True)

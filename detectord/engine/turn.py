@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from detectord.compiler.compiled import CompiledRule, CompiledStep, JoinKey, Role
-from detectord.engine.hits import RuleHit, canonical_key
+from detectord.engine.hits import RuleHit, key_bytes
 from detectord.engine.lineage import RELATIONS, Identity, Lineage
 from detectord.engine.samples import SampleMachine, SampleRow
 from detectord.engine.sequences import Machine, Outcome, Partial, Row, Shape
@@ -123,11 +123,11 @@ class Turn:
             lineage.mark(identity, mark)
 
     def _by_key(self) -> list[_AtKey]:
-        found: dict[str, _AtKey] = {}
+        found: dict[bytes, _AtKey] = {}
         for step_keys in self._hit.steps:
             step = self._rule.steps[step_keys.step]
             for key in step_keys.keys:
-                at_key = found.setdefault(canonical_key(key), _AtKey(key))
+                at_key = found.setdefault(key_bytes(key), _AtKey(key))
                 at_key.steps.append(step)
                 at_key.fanned_out = at_key.fanned_out or (step_keys.fanned_out and step.role is Role.POSITIVE)
         return list(found.values())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,12 +13,15 @@ from detectord.engine.lineage import Identity
 from detectord.engine.samples import SampleMachine, SampleRow
 from detectord.engine.sequences import Machine, Row, Shape
 from detectord.engine.state import (
+    LARGE,
     MAX_REMEMBERED,
+    KeyedRow,
     Member,
     StateError,
     StatePartition,
     Undecided,
     Use,
+    by_digest,
 )
 
 SPAN = 10
@@ -35,11 +40,11 @@ def make_machine(name: str, keep: Use, drop: Use) -> Machine[Member] | SampleMac
 
 
 def partition(remember: int = 20) -> StatePartition:
-    return StatePartition(0, remember, 3, make_machine)
+    return StatePartition(0, remember, 3, make_machine, by_digest([*SHAPES, "s1"]))
 
 
-def event(number: int, time: int, *hits: RuleHit) -> EventHits:
-    return EventHits(0, f"e:a:{number}", "t", 0, number, None, number, b"x" * 10, hits)
+def event(number: int, time: int, *hits: RuleHit, agent: str = "a") -> EventHits:
+    return EventHits(0, f"e:{agent}:{number}", "t", 0, number, None, number, b"x" * 10, hits)
 
 
 def hit(rule: str, time: int, number: int, *steps: tuple[int, str]) -> RuleHit:
@@ -91,15 +96,13 @@ def take(state: StatePartition, due: RuleHit, sid: str, stage: int, key: tuple[o
 def contents(state: StatePartition) -> object:
     return (
         state.watermark,
-        {
-            name: (row.match_hash, row.key, row.row, row.waiting, row.cost)
-            for name, row in state._rows.items()
-        },
+        {name: KeyedRow.of(name, value).row for name, value in state._rows.items()},
         state._undecided,
         {row: sorted(names) for row, names in state._undecided_of.items()},
         state._held,
         sorted(state._queue),
         state._events,
+        state._shared,
         state._recent,
         state.partials(),
         state.lineage._hosts,
@@ -119,16 +122,17 @@ operations = st.lists(
 )
 
 
+@pytest.mark.parametrize("agent", ["a", "a" * LARGE], ids=["small", "large"])
 @settings(max_examples=300, deadline=None)
 @given(operations)
 def test_restoring_what_was_written_down_is_as_if_nothing_happened(
-    made: list[tuple[int, str, int, str, bool]],
+    agent: str, made: list[tuple[int, str, int, str, bool]]
 ) -> None:
     state = partition()
     entries: dict[bytes, bytes] = {}
     watermark = 0
     for number, (time, rule, step, key, is_barrier) in enumerate(made):
-        coming = event(number // 2, time, hit(rule, time, number, (step, key)))
+        coming = event(number // 2, time, hit(rule, time, number, (step, key)), agent=agent)
         if time >= watermark and not state.is_repeated(coming):
             state.hold(coming, coming.hits[0])
         watermark = max(watermark, time - 5)
@@ -183,6 +187,52 @@ def test_restarting_a_sequence_for_ever_costs_no_memory() -> None:
     assert len(state._events) <= 1
 
 
+def test_a_partial_costs_little_beyond_its_event() -> None:
+    """A million are to fit 500 MB."""
+    count, state = 5_000, partition(0)
+    tracemalloc.start()
+    try:
+        for number in range(count):
+            coming = event(number, number, hit("long", number, number, (0, f"{number:080}")), agent="a" * 36)
+            state.hold(coming, coming.hits[0])
+            work(state, None)
+            state.take_changes()
+        assert state.partials() == {"long": count}
+        assert tracemalloc.get_traced_memory()[0] / count < 500
+    finally:
+        tracemalloc.stop()
+    assert 300 < state.size / count < 600, "the bound on memory goes by about the same"
+
+
+def test_keys_of_other_types_are_other_keys() -> None:
+    state = partition(0)
+    machine = state.machine("r1")
+    assert isinstance(machine, Machine)
+    keys: list[tuple[object, ...]] = [("1",), (1,), (1.0,), (True,), (None,), ("\ud800",), (), ("1", "1")]
+    for key in keys:
+        row = machine.new_row()
+        machine.missed(row, 0, 5)
+        assert state.row("p", "r1", key) is None
+        state.settle(state.new_row("p", "r1", key, row))
+    assert len(state._rows) == len(keys)
+
+
+def test_times_beyond_64_bits_are_kept() -> None:
+    """The daemon leaves such events out, the batch door does not."""
+    state, time = partition(0), 10**21
+    for number, stage in enumerate((0, 1)):
+        coming = event(number, time, hit("r1", time, number, (stage, "k")))
+        state.hold(coming, coming.hits[0])
+        work(state, None)
+    keyed = state.row("p", "r1", ("k",))
+    assert keyed is not None
+    assert isinstance(keyed.row, Row)
+    assert keyed.row.slots == [
+        None,
+        (time, time, (Member("e:a:0", False), Member("e:a:1", False)), None, None, False),
+    ]
+
+
 def test_eviction_takes_what_would_expire_first() -> None:
     state = partition(0)
     for number, (time, key) in enumerate([(7, "late"), (3, "early"), (5, "middle")]):
@@ -217,15 +267,27 @@ def test_rows_of_rules_that_are_no_more_are_dropped_and_told() -> None:
     state.hold(coming, coming.hits[0])
     work(state, 6)
     entries = [(change.key, change.value) for change in state.take_changes() if change.value is not None]
-    without = StatePartition(0, 0, 3, lambda name, keep, drop: None)
+    without = StatePartition(0, 0, 3, lambda name, keep, drop: None, by_digest([]))
     without.restore(entries)
-    assert list(without.expire(6)) == [("r1", 1)]
+    assert without.partials().total() == 1
+    assert [count for _, count in without.expire(6)] == [1]
+    assert not without.partials()
     assert not without._events
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [(b"m", b"\x92\x63\xc0"), (b"m", b"junk"), (b"z1", b"\xc0"), (b"pr1:[]", b"\x90"), (b"e1", b"\x01")],
+    [
+        (b"m", b"\x92\x63\xc0"),
+        (b"m", b"\x92\x01\xc0"),  # of format 1
+        (b"m", b"junk"),
+        (b"z1", b"\xc0"),
+        (b"pr1:[]", b"\x90"),
+        (b"p" + bytes(24), b"\x90"),
+        (b"p" + bytes(24), bytes(8) + b"\x93\x91\x93\x01\x01\x91\x92\xa3e:1\xc2\x80\xc0"),  # of no event
+        (b"e1", b"\x01"),
+        (b"e\xff", b"\x96\xa1t\x00\x00\xc0\x00\xc4\x00"),
+    ],
 )
 def test_foreign_or_broken_state_is_refused(key: bytes, value: bytes) -> None:
     with pytest.raises(StateError):
