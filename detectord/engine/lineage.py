@@ -141,7 +141,8 @@ class Lineage:
         """Take note of what an event says of its process and its parent."""
         if not identity.names_a_process:
             return None
-        host = self._hosts[identity.host] = self._hosts.pop(identity.host, None) or _Host()
+        known = self._hosts.pop(identity.host) if identity.host in self._hosts else _Host()
+        host = self._hosts[identity.host] = known
         begins = identity.starts and not identity.exec
         process = self._find(host, identity.entity, identity.pid, begins)
         if process is None:
