@@ -25,8 +25,15 @@ from detectord.engine.planner import HOT, INDEX_FIELDS, Planner
 from detectord.engine.plans import Plan
 from detectord.engine.tallies import Tallies
 from detectord.events.event import Event
-from detectord.events.index import NOTHING_SAID, UNKNOWN_INDEX, IndexGates, SourceIndex, virtual_index
-from detectord.events.narrow import NarrowEvent
+from detectord.events.index import (
+    NOTHING_SAID,
+    TELLING,
+    UNKNOWN_INDEX,
+    IndexGates,
+    SourceIndex,
+    virtual_index,
+)
+from detectord.events.narrow import NarrowEvent, Narrowing
 from detectord.events.record import Record
 
 MAX_INDICES = 1_000
@@ -46,6 +53,8 @@ class _Settled(NamedTuple):
     candidates: Callable[[Any], int] | None
     """None: there are none."""
     has_no_category: bool
+    is_unknown: bool
+    """Nothing tells the index."""
 
 
 A = TypeVar("A")
@@ -72,6 +81,7 @@ class Dispatcher:
         self._settled: dict[tuple[object, ...], _Settled] = {}
         self.narrowing = self._planner.narrowing
         """What decodes for `finder`."""
+        self._telling = _telling_of(self.narrowing)
         self._max_key_tuples = max_key_tuples
         self._with_lineage = any(rule.asks_for_relatives for rule in self._rules)
         self._topic_indices = dict(topic_indices or {})
@@ -91,11 +101,10 @@ class Dispatcher:
         """As `find`, of an event that structs cannot hold, or whose kind has no plan yet."""
         if not event.text("event.category"):
             tallies["no_category", event.record.topic] += 1
-        source = self._topic_indices.get(event.record.topic, NOTHING_SAID)
-        index = virtual_index(event, source.name, force=source.force)
+        index = self._index_of(event)
         if index == UNKNOWN_INDEX:
             tallies["unknown_index", event.record.topic] += 1
-            if source.drop_unknown:
+            if self._topic_indices.get(event.record.topic, NOTHING_SAID).drop_unknown:
                 return Found()
         plan = self._planner.plan(self._planner.kind(event, self._open_gates(index)))
         return self._found(event, plan, plan.candidates(event), tallies)
@@ -107,13 +116,8 @@ class Dispatcher:
         It is emitted, because what most events cost is the way to their plan. Where nothing but the event
         tells its index, the values of a few fields do, its *key*.
         """
-        held = self.narrowing.places
         paths = dict.fromkeys([*INDEX_FIELDS, *self._planner.discriminators])
-        places = [held[path].attributes for path in paths if path in held]
-        objects = dict.fromkeys(place[:-1] for place in places)
-        names = {attributes: f"object_{number}" for number, attributes in enumerate(objects)}
-        lines = [f" {name} = {'.'.join(('root', *attributes))}" for attributes, name in names.items()]
-        key = "".join(f"{names[place[:-1]]}.{place[-1]}, " for place in places)
+        lines, key = _fetching(self.narrowing, paths)
         namespace: dict[str, Any] = {
             "settled": {}.get if self._topic_indices else self._settled.get,
             "unsettled": self._find_unsettled,
@@ -123,13 +127,13 @@ class Dispatcher:
         }
         source = f"""
 def find_narrow(root, record, tallies, event=None):
-{chr(10).join(lines)}
+{lines}
  key = ({key})
  known = settled(key)
  if known is None:
-  event, found_there = unsettled(key, root, record, tallies, event)
-  return None if found_there is None else answer(event, found_there, tallies)
- plan, candidates, has_no_category = known
+  told = unsettled(key, root, record, tallies, event)
+  return None if told is None else answer(*told, tallies)
+ plan, candidates, has_no_category, _ = known
  if has_no_category: tallies["no_category", record.topic] += 1
  if candidates is None: return None
  left = candidates(root)
@@ -143,28 +147,41 @@ def find_narrow(root, record, tallies, event=None):
 
     def _find_unsettled(
         self, key: tuple[object, ...], root: Struct, record: Record, tallies: Tallies, event: Event | None
-    ) -> tuple[Event, Found | None]:
+    ) -> tuple[Event, Found] | None:
         """What is found for an event whose key does not tell the plan: nothing is known of the key yet, or
         the event's index is told by something else."""
-        if event is None:
-            event = NarrowEvent(self.narrowing, root, record)
-        source = self._topic_indices.get(record.topic, NOTHING_SAID)
-        index = virtual_index(event, source.name, force=source.force)
-        is_unknown = index == UNKNOWN_INDEX
-        if (is_unknown and source.drop_unknown) or self._with_lineage:
-            return event, self._find_in_full(event, tallies)
-        tells_index = type(key[0]) is str and key[0] != "" and not self._topic_indices
-        own_key = key if tells_index else (index, key)
-        plan, _, has_no_category = self._settled.get(own_key) or self._plan_of(own_key, event, index)
-        if is_unknown:
+        index: str | None = None
+        if self._topic_indices:
+            event = event or NarrowEvent(self.narrowing, root, record)
+            index = self._index_of(event)
+            if index == UNKNOWN_INDEX and self._topic_indices.get(record.topic, NOTHING_SAID).drop_unknown:
+                return event, self._find_in_full(event, tallies)
+        tells_index = type(key[0]) is str and key[0] != ""
+        own_key = (index, key) if index is not None else key if tells_index else (self._telling(root), key)
+        known = self._settled.get(own_key)
+        if known is None:
+            event = event or NarrowEvent(self.narrowing, root, record)
+            if self._with_lineage:
+                return event, self._find_in_full(event, tallies)
+            known = self._plan_of(own_key, event, index or self._index_of(event))
+        plan = known.plan
+        if known.is_unknown:
             tallies["unknown_index", record.topic] += 1
-        if has_no_category:
+        if known.has_no_category:
             tallies["no_category", record.topic] += 1
         if plan.narrow_candidates is not None:
             candidates = plan.narrow_candidates(root)
         else:
+            event = event or NarrowEvent(self.narrowing, root, record)
             candidates = plan.candidates(event)
-        return event, self._found(event, plan, candidates, tallies) if candidates else None
+        if not candidates:
+            return None
+        event = event or NarrowEvent(self.narrowing, root, record)
+        return event, self._found(event, plan, candidates, tallies)
+
+    def _index_of(self, event: Event) -> str:
+        source = self._topic_indices.get(event.record.topic, NOTHING_SAID)
+        return virtual_index(event, source.name, force=source.force)
 
     def _plan_of(self, key: tuple[object, ...], event: Event, index: str) -> _Settled:
         """The plan of the events that have this key, which is remembered if it is to stay."""
@@ -172,7 +189,7 @@ def find_narrow(root, record, tallies, event=None):
         kind = planner.kind(event, self._open_gates(index))
         plan = planner.plan(kind)
         candidates = plan.narrow_candidates if plan.entries else None
-        known = _Settled(plan, candidates, not event.text("event.category"))
+        known = _Settled(plan, candidates, not event.text("event.category"), index == UNKNOWN_INDEX)
         if self._forgotten != planner.forgotten or len(self._settled) >= MAX_KEYS:
             self._settled.clear()
             self._forgotten = planner.forgotten
@@ -214,6 +231,26 @@ def find_narrow(root, record, tallies, event=None):
                 self._open.clear()
             gates = self._open[index] = self._gates.admitting(index)
         return gates
+
+
+def _fetching(narrowing: Narrowing, paths: Iterable[str]) -> tuple[str, str]:
+    """The code that fetches the objects in which structs have the values of the paths, each once, and that of
+    the values, with a comma behind each."""
+    places = [narrowing.places[path].attributes for path in paths if path in narrowing.places]
+    objects = dict.fromkeys(place[:-1] for place in places)
+    names = {attributes: f"object_{number}" for number, attributes in enumerate(objects)}
+    lines = [f" {name} = {'.'.join(('root', *attributes))}" for attributes, name in names.items()]
+    return "\n".join(lines), "".join(f"{names[place[:-1]]}.{place[-1]}, " for place in places)
+
+
+def _telling_of(narrowing: Narrowing) -> Callable[[Any], tuple[object, ...]]:
+    """What gives the values of all fields that tell an event's index."""
+    lines, values = _fetching(narrowing, TELLING)
+    namespace: dict[str, Any] = {}
+    source = f"def telling(root):\n{lines}\n return ({values})"
+    exec(compile(source, "<telling>", "exec"), namespace)  # noqa: S102  # names of attributes alone
+    made: Callable[[Any], tuple[object, ...]] = namespace["telling"]
+    return made
 
 
 def _characters(key: object) -> int:

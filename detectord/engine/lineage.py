@@ -132,7 +132,7 @@ class Lineage:
         self.forgotten = 0
         self._limit = max(2, limit)  # a process and its parent
         self._changed = changed
-        self._hosts: OrderedDict[str, _Host] = OrderedDict()
+        self._hosts: dict[str, _Host] = {}
         """The one that was longest without news first, as far as is known since the last restore."""
 
     # --- what events tell ----------------------------------------------------------------------
@@ -141,9 +141,9 @@ class Lineage:
         """Take note of what an event says of its process and its parent."""
         if not identity.names_a_process:
             return None
-        host = self._hosts.setdefault(identity.host, _Host())
+        known = self._hosts.pop(identity.host) if identity.host in self._hosts else _Host()
+        host = self._hosts[identity.host] = known
         begins = identity.starts and not identity.exec
-        self._hosts.move_to_end(identity.host)
         process = self._find(host, identity.entity, identity.pid, begins)
         if process is None:
             process = self._new(host, identity.host)

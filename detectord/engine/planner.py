@@ -22,6 +22,7 @@ from detectord.engine.room import LONGEST_REMEMBERED, Room
 from detectord.engine.tables import Table
 from detectord.eql.text import Scalar
 from detectord.events.event import Event
+from detectord.events.index import TELLING
 from detectord.events.narrow import Narrowing
 
 DISCRIMINATORS = (
@@ -85,7 +86,7 @@ class Planner:
         self._hot = hot
         self.forgotten = 0
         """How often all plans were forgotten."""
-        self.narrowing = Narrowing(_read_by(rules), (*self.discriminators, *INDEX_FIELDS))
+        self.narrowing = Narrowing(_read_by(rules), (*self.discriminators, *TELLING))
 
     def _truth(self, path: str, values: tuple[Scalar, ...]) -> int:
         """The leaves on the discriminator `path` that hold if it has these values."""

@@ -1,10 +1,12 @@
 """Which of many texts stand somewhere in a value: one pass over the value, however many texts there are.
 
-A few texts are looked for one after the other, which is fastest. Many go into one automaton (RE2's, made
-of literals and their places only), which takes the value a byte at a time.
+A few texts are looked for one after the other, which is fastest. Many go into an automaton. There are two:
+- Aho and Corasick's is made once, and no value makes it grow. But it tells every place of every text, and a
+  value can be made of such places; so it is for values that are not long.
+- RE2's is made as values need it, which takes its time, and tells each text once: for long values.
 
-The automaton cannot be given half a surrogate pair; for a value or a text with one, texts are looked for
-one after the other.
+Neither can be given half a surrogate pair; for a value or a text with one, texts are looked for one after the
+other.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import re2
+from ahocorasick_rs import AhoCorasick
 
 Search = Callable[[str], list[int]]
 """The numbers of the needles that a value has."""
@@ -20,11 +23,14 @@ Search = Callable[[str], list[int]]
 MOST_HOLES = 100
 """A needle's place is told by at most so many characters before or behind it."""
 
+LONG = 1_024
+"""Characters of a value that is long."""
+
 _FEW = 16
 _MEMORY = 8 * 1024 * 1024
 _MEMORY_EACH = 12 * 1024
-"""Bytes that one automaton's states may take, and as many more for each text: a state knows all texts.
-States are made as values need them, and are made anew when there are too many."""
+"""Bytes that the states of RE2's automaton may take, and as many more for each text: a state knows all texts.
+States are made anew when there are too many."""
 
 
 class Needle(NamedTuple):
@@ -53,38 +59,50 @@ class Needle(NamedTuple):
 
 def compile_search(needles: Sequence[Needle]) -> Search:
     """The search for needles by their number in the sequence."""
+    one_by_one = _one_by_one(needles)
     if len(needles) <= _FEW:
-        return _one_by_one(needles)
+        return one_by_one
     try:
-        automaton = _automaton(needles)
+        "".join(needle.text for needle in needles).encode()
     except UnicodeEncodeError:
-        return _one_by_one(needles)
-    slow = _one_by_one(needles)
+        return one_by_one
+    quick = _quick(needles)
+    thorough: Search | None = None
 
     def search(value: str) -> list[int]:
+        nonlocal thorough
         try:
-            found: list[int] = automaton.Match(value) or []
+            if len(value) <= LONG:
+                return quick(value)
+            if thorough is None:
+                thorough = _thorough(needles)
+            return thorough(value)
         except UnicodeEncodeError:
-            return slow(value)
-        return found
+            return one_by_one(value)
 
-    # An automaton with too little memory finds nothing, and does not say so
-    text, before, behind = max(needles, key=lambda needle: len(needle.text))
-    return search if automaton.Match(f"{' ' * (before or 0)}{text}{' ' * (behind or 0)}") else slow
+    return search
 
 
-def _one_by_one(needles: Sequence[Needle]) -> Search:
-    anywhere = [(number, needle.text) for number, needle in enumerate(needles) if needle[1:] == (None, None)]
-    placed = [(number, needle) for number, needle in enumerate(needles) if needle[1:] != (None, None)]
-    if not placed:
-        return lambda value: [number for number, text in anywhere if text in value]
-    return lambda value: [
-        *[number for number, text in anywhere if text in value],
-        *[number for number, needle in placed if needle.stands_in(value)],
-    ]
+def _quick(needles: Sequence[Needle]) -> Search:
+    """By Aho and Corasick's automaton."""
+    by_text: dict[str, list[tuple[int, int | None, int | None]]] = {}
+    for number, (text, before, behind) in enumerate(needles):
+        by_text.setdefault(text, []).append((number, before, behind))
+    find, having = AhoCorasick(list(by_text)).find_matches_as_indexes, list(by_text.values())
+
+    def search(value: str) -> list[int]:
+        found: set[int] = set()
+        for text, start, end in find(value, overlapping=True):
+            for number, before, behind in having[text]:
+                if (before is None or before == start) and (behind is None or behind == len(value) - end):
+                    found.add(number)
+        return list(found)
+
+    return search
 
 
-def _automaton(needles: Sequence[Needle]) -> re2.Set:
+def _thorough(needles: Sequence[Needle]) -> Search:
+    """By RE2's automaton."""
     options = re2.Options()
     options.max_mem = _MEMORY + _MEMORY_EACH * len(needles)
     options.log_errors = False
@@ -92,4 +110,20 @@ def _automaton(needles: Sequence[Needle]) -> re2.Set:
     for needle in needles:
         automaton.Add(needle.regex())
     automaton.Compile()
-    return automaton
+    # An automaton with too little memory finds nothing, and does not say so
+    text, before, behind = max(needles, key=lambda needle: len(needle.text))
+    if not automaton.Match(f"{' ' * (before or 0)}{text}{' ' * (behind or 0)}"):
+        return _one_by_one(needles)
+    return lambda value: automaton.Match(value) or []
+
+
+def _one_by_one(needles: Sequence[Needle]) -> Search:
+    numbered = list(enumerate(needles))
+    anywhere = [(number, needle.text) for number, needle in numbered if needle[1:] == (None, None)]
+    placed = [(number, needle) for number, needle in numbered if needle[1:] != (None, None)]
+    if not placed:
+        return lambda value: [number for number, text in anywhere if text in value]
+    return lambda value: [
+        *[number for number, text in anywhere if text in value],
+        *[number for number, needle in placed if needle.stands_in(value)],
+    ]

@@ -17,6 +17,13 @@ from detectord.events.event import Event
 
 UNKNOWN_INDEX = "unknown"
 
+TELLING = (
+    "data_stream.dataset", "data_stream.type", "data_stream.namespace",
+    "_index", "@metadata._index", "@metadata.raw_index", "kibana.alert.rule.rule_id", "kibana.space_ids",
+    "event.module", "@metadata.beat", "@metadata.version", "agent.type", "agent.version", "event.dataset",
+)  # fmt: skip
+"""All fields that tell a virtual index, where the source says nothing. Without `endgame`, an object."""
+
 _BEATS = frozenset(["auditbeat", "filebeat", "heartbeat", "metricbeat", "packetbeat", "winlogbeat"])
 _GENERATION = re.compile(r"-[0-9]{4}\.[0-9]{2}\.[0-9]{2}-[0-9]{6}\Z")
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")

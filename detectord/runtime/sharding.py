@@ -56,7 +56,7 @@ _decode = msgspec.json.Decoder(_Routed).decode
 
 
 MAX_KEYS = 100_000
-"""Record keys whose worker is remembered: of about as many hosts."""
+"""Keys whose worker is remembered: of about as many hosts."""
 
 _LONGEST_KEY = 200
 
@@ -68,24 +68,25 @@ class Router:
         self._workers = workers
         self._partitions = partitions
         self._keyed = frozenset(keyed)
-        self._known: dict[bytes, int] = {}
+        self._known: dict[bytes | str, int] = {}
 
     def worker(self, record: Record) -> int:
         """The worker that evaluates `record`."""
-        key = record.key
-        if not key or record.topic not in self._keyed:
-            return self._worker_of(self.routing_key(record))
+        if record.key and record.topic in self._keyed:
+            worker = self._known.get(record.key)
+            return self._worker_of(self.routing_key(record), record.key) if worker is None else worker
+        key = self.routing_key(record)
         worker = self._known.get(key)
-        if worker is None:
-            worker = self._worker_of(self.routing_key(record))
-            if len(key) <= _LONGEST_KEY:
-                if len(self._known) >= MAX_KEYS:
-                    self._known.clear()
-                self._known[key] = worker
-        return worker
+        return self._worker_of(key, key) if worker is None else worker
 
-    def _worker_of(self, routing_key: str) -> int:
-        return partition_hash(routing_key) % self._partitions % self._workers
+    def _worker_of(self, routing_key: str, name: bytes | str) -> int:
+        """The worker of a routing key, remembered by `name`, which is the key as it was found."""
+        worker = partition_hash(routing_key) % self._partitions % self._workers
+        if len(name) <= _LONGEST_KEY:
+            if len(self._known) >= MAX_KEYS:
+                self._known.clear()
+            self._known[name] = worker
+        return worker
 
     def routing_key(self, record: Record) -> str:
         """The text that a record is routed by."""

@@ -143,10 +143,14 @@ class _Input:
         """Records of the lines at hand, at most `limit`."""
         records: list[Record] = []
         name = self.partition[0]
+        lines = self._lines
         while len(records) < limit and self.has_record():
-            self._line += 1
+            # Up to the next line that is none, without asking for each
+            while lines and len(records) < limit and (line := lines[0]) and not line.isspace():
+                lines.popleft()
+                self._line += 1
+                records.append(Record(name, 0, self._line, None, None, line))
             self._handed = self._line
-            records.append(Record(name, 0, self._line, None, None, self._lines.popleft()))
         self._end_if_empty()
         return records
 
@@ -250,9 +254,10 @@ class _Input:
         self._partial = (self._partial + first[: self._keep])[: self._keep]
         if chunk and not rest:
             return
-        for line in rest:
-            self._lines.append(self._partial.removesuffix(b"\r"))
-            self._partial = line[: self._keep]
+        if rest:
+            complete = [self._partial, *(line[: self._keep] for line in rest[:-1])]
+            self._lines.extend([line.removesuffix(b"\r") for line in complete])
+            self._partial = rest[-1][: self._keep]
         if not chunk and self._partial:
             self._lines.append(self._partial.removesuffix(b"\r"))
             self._partial = b""

@@ -35,7 +35,7 @@ def _stream(context: Context, stream: Sequence[Record], name: str) -> None:
     engine, twice = Engine(rules), Engine(doubled)
     floors = [_floor(rules), _floor(doubled)]
     first, steady = stream[: scale.cold], stream[scale.cold :]
-    rounds = Rounds()
+    rounds, again = Rounds(), Rounds()
     with settled():
         engine.run(first)
         twice.run(first)
@@ -47,6 +47,9 @@ def _stream(context: Context, stream: Sequence[Record], name: str) -> None:
                 engine=lambda part=part: engine.run(part),
                 twice=lambda part=part: twice.run(part),
             )
+        for piece in pieces(len(steady), scale.piece):
+            part = steady[piece]
+            again.round(floor=lambda part=part: floors[0](part), engine=lambda part=part: engine.run(part))
     context.add(f"decode_floor{suffix}", rounds.cost("floor"), "µs/event")
     context.compare(rounds, "engine", "floor", name=f"engine_{name}", against=f"decode_floor{suffix}")
     context.add(
@@ -56,6 +59,7 @@ def _stream(context: Context, stream: Sequence[Record], name: str) -> None:
         f"decode_floor{suffix}",
         rounds.ratio("floor_twice", "twice"),
     )
+    context.compare(again, "engine", "floor", name=f"engine_{name}_again", against=f"decode_floor{suffix}")
     context.add(f"events_per_core{suffix}", 1e6 / rounds.cost("engine"), "events/s")
     cold.measure(context, name, suffix)
     context.add(f"exact_per_event{suffix}", exact_per_event(rules, steady), "evaluations/event")

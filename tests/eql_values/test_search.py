@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectord.eql.search import Needle, compile_search
+from detectord.eql.search import LONG, Needle, compile_search
 
 MANY = [f"text {number}" for number in range(100, 3_000)]
 texts = st.text(st.sampled_from("ab\\.*?é\x00\n🙂\ud800"), min_size=1, max_size=4)
@@ -66,3 +66,20 @@ def test_finds_what_is_in_its_place(needles: list[Needle], pieces: list[str], am
     wanted = [*needles, *(map(Needle, MANY[:20]) if among_many else ())]
     found = sorted(compile_search(wanted)(value))
     assert found == [number for number, needle in enumerate(wanted) if stands(needle)]
+
+
+@pytest.mark.parametrize("size", [LONG - 20, LONG - 19, LONG, 100 * LONG])
+def test_long_values_are_searched_as_others_are(size: int) -> None:
+    wanted = [Needle("needle"), Needle("start", before=0), Needle("end!", behind=0), Needle("nedle")]
+    search = compile_search([*wanted, *map(Needle, MANY[:20])])
+    value = "start" + "é" * size + "needle" + "end!"
+    assert sorted(search(value)) == [0, 1, 2]
+    assert sorted(search(f" {value} ")) == [0]
+
+
+def test_a_value_full_of_texts_takes_linear_time() -> None:
+    search = compile_search([Needle("a" * size) for size in range(1, 25)])
+    search("a" * (LONG + 1))
+    began = time.process_time()
+    assert sorted(search("a" * 1_000_000)) == list(range(24))
+    assert time.process_time() - began < 2

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectord.eql.search import MOST_HOLES
 from detectord.eql.wildcard import compile_wildcards
 from detectord.eql.wildcard_index import WildcardIndex
 
@@ -23,7 +22,7 @@ def expected(lists: list[frozenset[str]], value: str) -> set[int]:
 
 @given(st.lists(st.frozensets(patterns, max_size=4), max_size=8), values)
 def test_a_few_lists(lists: list[frozenset[str]], value: str) -> None:
-    assert WildcardIndex(enumerate(lists)).find(value) == expected(lists, value)
+    assert set(WildcardIndex(enumerate(lists)).find(value)) == expected(lists, value)
 
 
 @given(
@@ -40,7 +39,7 @@ def test_a_few_lists(lists: list[frozenset[str]], value: str) -> None:
 )
 def test_a_few_lists_among_many(more: list[frozenset[str]], value: str) -> None:
     lists = [*MANY, *more]
-    assert WildcardIndex(enumerate(lists)).find(value) == expected(lists, value)
+    assert set(WildcardIndex(enumerate(lists)).find(value)) == expected(lists, value)
 
 
 @pytest.mark.parametrize(
@@ -53,9 +52,9 @@ def test_a_few_lists_among_many(more: list[frozenset[str]], value: str) -> None:
         ("a*a", "a", False),
         ("?a?", "xay", True),
         ("?a?", "xayz", False),
-        ("?" * MOST_HOLES + "a*", "x" * MOST_HOLES + "a", True),
-        ("?" * (MOST_HOLES + 1) + "a*", "x" * MOST_HOLES + "a", False),
-        ("?" * (MOST_HOLES + 1) + "a*", "x" * (MOST_HOLES + 1) + "a", True),
+        ("?" * 100 + "a*", "x" * 100 + "a", True),
+        ("?" * 101 + "a*", "x" * 100 + "a", False),
+        ("*a" + "?" * 1_001, "a" + "x" * 1_001, True),
         ("**", "", True),
         ("?*", "", False),
         ("??", "🙂a", True),
@@ -76,6 +75,6 @@ def test_the_number_of_lists_costs_little() -> None:
     for index in (few, many):
         index.find(value)
         began = time.process_time()
-        assert index.find(value) == set()
+        assert not index.find(value)
         seconds.append(time.process_time() - began)
     assert seconds[1] < 20 * seconds[0] + 0.02

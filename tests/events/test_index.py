@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectord.events.event import Event
-from detectord.events.index import UNKNOWN_INDEX, IndexGate, IndexGates, virtual_index
+from detectord.events.index import TELLING, UNKNOWN_INDEX, IndexGate, IndexGates, virtual_index
 from detectord.events.record import Record
 
 
@@ -88,6 +88,23 @@ def test_what_the_source_says(document: dict[str, Any], told: str, force: bool, 
 )
 def test_gate(patterns: list[str], index: str, admitted: bool) -> None:
     assert IndexGate(patterns).admits(index) is admitted
+
+
+class Asked(Event):
+    """An event that notes what it is asked for."""
+
+    def values(self, path: str) -> Any:
+        assert path in TELLING
+        return super().values(path)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(TELLING), st.sampled_from(["", "x", "a.b", "endgame", "filebeat", 8, None])
+    )
+)
+def test_an_index_is_told_by_the_fields_that_tell_it(fields: dict[str, Any]) -> None:
+    assert virtual_index(Asked(fields, Record("t", 0, 0, None, None, b""), None))
 
 
 patterns = st.text(st.sampled_from("ab-*?:"), max_size=5)
