@@ -198,6 +198,8 @@ class Node:
     def stopped(self) -> Iterator[None]:
         """Inside, the process stands still: connections stay open, and nothing is answered."""
         os.kill(self.pid, signal.SIGSTOP)
+        # Until then a thread of it may still give an answer
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         try:
             yield
         finally:
