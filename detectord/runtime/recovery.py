@@ -27,6 +27,8 @@ from detectord.state_topic import FORMAT, LEAST_MESSAGE_BYTES, Claim, Reader, St
 
 ASK_SECONDS = 10.0
 AGAIN_SECONDS = 0.5
+ADMIN_ATTEMPTS = 2
+"""How often a cluster is asked that answers, but not to admin requests: it may be between two controllers."""
 BATCH_OVERHEAD = 128
 """Bytes that the broker counts of a batch beside its records, generously."""
 
@@ -82,11 +84,15 @@ def recover(
 def _topics(config: Config, settings: KafkaSettings, wait: Wait) -> dict[str, Found]:
     """The topics that are written, as they are. A broker that has just started may not know them yet."""
     names = (config.alert_topic, config.dlq_topic, config.state_topic)
+    unanswered = 0
     while True:
         try:
             found = Cluster(settings).find(names)
         except NoAdminError as error:
-            raise RefusedError(f"exactly-once delivery is not to be had here: {error}") from error
+            unanswered += 1
+            if unanswered == ADMIN_ATTEMPTS:
+                raise RefusedError(f"exactly-once delivery is not to be had here: {error}") from error
+            wait(str(error))
         except TopicsError as error:
             wait(str(error))
         else:
