@@ -31,6 +31,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import NoReturn
 
 import pytest
 from confluent_kafka import KafkaException
@@ -371,6 +372,13 @@ class ApacheKafka:
 def _random_id() -> str:
     """An id as Kafka writes them. It takes none that looks like an option."""
     return "d" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]
+
+
+def left_out(reason: str) -> NoReturn:
+    """End a test that has no Kafka: it is skipped, or fails where a Kafka is required."""
+    if os.environ.get("DETECTORD_REQUIRE_KAFKA") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def wait_for_brokers(cluster: Cluster) -> None:

@@ -40,6 +40,12 @@ def message(daemon: Daemon, name: str) -> dict[str, Any] | None:
     return next((line for line in daemon.lines() if line["message"] == name), None)
 
 
+def kill_when_read(daemon: Daemon, records: int) -> None:
+    """kill -9 once it has read so many records, whatever it was at."""
+    wait_until(lambda: daemon.metric("detectord_input_records_total") >= records, "some is read")
+    daemon.kill()
+
+
 def test_kill_9_of_everything_loses_and_repeats_nothing(topics: Topics, tmp_path: Path) -> None:
     """Half-done sequences, held hits, whole attacks on their way; the process is killed again and again."""
     rng = random.Random(5)
@@ -62,9 +68,7 @@ def test_kill_9_of_everything_loses_and_repeats_nothing(topics: Topics, tmp_path
                 assert message(daemon, "state.restored") is not None
                 assert daemon.stop() == 0
             else:
-                seen = rng.randint(1, len(events))
-                wait_until(lambda: daemon.metric("detectord_input_records_total") >= seen, "some is read")  # noqa: B023 - asked within the round
-                daemon.kill()
+                kill_when_read(daemon, rng.randint(1, len(events)))
     with Daemon(tmp_path, topics, **EXACTLY_ONCE) as daemon:
         topics.send([usermod(1, now + 61)])
         wait_until(lambda: len(topics.ids()) > len(expected), "it goes on")
