@@ -193,6 +193,11 @@ HITS = _counter(
     "Sequence step hits, by the way to their state.",
     route=("local", "worker", "remote"),
 )
+HITS_DROPPED = _counter(
+    "detectord_hits_dropped_total",
+    "Sequence step hits that were given up: too large for the hits topic, or of a rule not loaded here.",
+    reason=("too_large", "unknown_rule"),
+)
 REORDER_HITS = _gauge("detectord_reorder_hits", "Hits that wait for the watermark.")
 RULE_STATE_ENTRIES = _gauge("detectord_rule_state_entries", "Partial sequences held.", "rule_id")
 STATE_BYTES = _gauge("detectord_state_bytes", "Estimated size of the sequence state.", "worker")
@@ -279,6 +284,7 @@ TALLIES: Final[Mapping[str, Metric]] = {
     "lineage_forgotten": LINEAGE_FORGOTTEN,
     "worker_events": WORKER_EVENTS,
     "hits": HITS,
+    "hits_dropped": HITS_DROPPED,
 }
 """The metric for each kind of tally. A tally is its kind and then the label values in their order:
 `("late", topic, action)`, `("rule_match", rule_id, stage)`."""

@@ -4,8 +4,9 @@ Rule 1: the topic's partition is the state partition, and its number stands in e
 was filed by another number of partitions is noticed, and refused.
 Rule 2: reading goes to the end that READ_UNCOMMITTED tells, under read_committed. A commit that is decided
 but not yet marked in the topic is behind the last stable offset; to stop there would lose it.
-Rule 3: the state has one owner. Whoever finds none writes a claim, in a transaction of its own, and reads
-again: the claim with the lowest offset holds, for good. So of two that start at once one gives up.
+Rule 3: the state has one owner, a group. Whoever finds none writes a claim, in a transaction of its own, and
+reads again: the claim with the lowest offset holds, for good. So of two groups that start at once one gives
+up.
 
 The key of an entry's record is its state partition (2 bytes), the number of the piece (2 bytes), and the
 entry's own key; the value is bytes of the entry, behind the number of pieces (2 bytes) in piece 0. Most
@@ -16,7 +17,7 @@ and a name; no state partition has so high a number.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -34,12 +35,16 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from detectord.engine.state import StateChange, StateError
 from detectord.kafka import EventHook, KafkaSettings, describe, ignore
 
-FORMAT = 1
+FORMAT = 2
 PIECE_BYTES = 256 * 1024
 LEAST_MESSAGE_BYTES = 2 * PIECE_BYTES
 """The topic has to take records of this size: a piece, and a key that is longer than any."""
 
+WITH_STATE = "with state"
+"""The metadata of positions that were committed together with state."""
+
 CLAIM = b"claim "
+CLAIMED_IN = 0
 READ_AT_ONCE = 1_000
 WAIT_SECONDS = 0.2
 ASK_SECONDS = 10.0
@@ -60,20 +65,19 @@ class StateRecord(NamedTuple):
 
 
 class Claim(msgspec.Struct, frozen=True, array_like=True):
-    """Who owns the state, and how it is written."""
+    """Which group owns the state, and how it is written."""
 
     format: int
     group: str
-    instance: str
     partitions: int
 
     def key(self) -> bytes:
         """Two that claim do not overwrite each other."""
-        return CLAIM + f"{self.group} {self.instance}".encode()
+        return CLAIM + self.group.encode()
 
     def record(self) -> StateRecord:
         """The claim as it stands in the topic."""
-        return StateRecord(0, self.key(), msgspec.msgpack.encode(self))
+        return StateRecord(CLAIMED_IN, self.key(), msgspec.msgpack.encode(self))
 
 
 class Pieces:
@@ -81,6 +85,11 @@ class Pieces:
 
     def __init__(self, several: Mapping[Name, int] | None = None) -> None:
         self._several = dict(several or {})
+
+    def replace(self, partitions: Collection[int], read: Pieces) -> None:
+        """These partitions were read anew."""
+        kept = {name: count for name, count in self._several.items() if name[0] not in partitions}
+        self._several = {**kept, **read._several}
 
     def records(self, change: StateChange) -> Iterator[StateRecord]:
         """What has to be written for a change of an entry."""
@@ -200,14 +209,14 @@ class Reader:
         self._wait = wait
         self._on_event = on_event
 
-    def read(self, partitions: int) -> Stored:
-        """All that is committed now, of a topic with so many partitions.
+    def read(self, partitions: Iterable[int]) -> Stored:
+        """All that is committed now in these partitions.
 
         Raises:
             StateError: a record is not ours.
         """
         stored = Stored()
-        ends = {partition: end for partition, end in self._ends(partitions).items() if end}
+        ends = {partition: end for partition, end in self.ends(self._topic, partitions).items() if end}
         consumer = self._consumer()
         try:
             consumer.assign([TopicPartition(self._topic, number, OFFSET_BEGINNING) for number in ends])
@@ -237,11 +246,13 @@ class Reader:
         if offset >= ends.get(partition, offset + 1):
             del ends[partition]
 
-    def _ends(self, partitions: int) -> dict[int, int]:
-        """Behind everything that is there, committed or not."""
-        admin = AdminClient(self._settings.client(), logger=logging.getLogger("detectord.kafka"))
+    def ends(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+        """The offsets behind everything that is there, committed or not."""
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the binding has no types for it
-        asked = {TopicPartition(self._topic, number): latest for number in range(partitions)}
+        asked = {TopicPartition(topic, number): latest for number in partitions}
+        if not asked:
+            return {}
+        admin = AdminClient(self._settings.client(), logger=logging.getLogger("detectord.kafka"))
         while True:
             futures = admin.list_offsets(
                 asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=ASK_SECONDS
@@ -250,7 +261,7 @@ class Reader:
                 return {place.partition: future.result().offset for place, future in futures.items()}
             except KafkaException as e:
                 self._on_event(*describe(e.args[0]))
-                self._wait(f"the state topic's end is not told: {e.args[0].str()}")
+                self._wait(f"the ends of topic {topic} are not told: {e.args[0].str()}")
 
     def _consumer(self) -> Consumer:
         return Consumer(

@@ -5,9 +5,7 @@ pool whose workers answer when chance says so and die in the middle of things; a
 random shares and is rebalanced now and then. At its end the alerts delivered must be those of the
 plain batch answer, each exactly once.
 
-`run` is an instance that never dies, over a sink that keeps no state. `run_and_die` is one that is ended at
-any step of the loop or of a transaction and begun anew, with another number of workers, over what it
-committed.
+The instance itself never dies, and its sink keeps no state; `fleet` has those that do.
 """
 
 from __future__ import annotations
@@ -33,11 +31,10 @@ from detectord.rules.rule import Rule
 from detectord.runtime.protocol import Death, Message, Reply
 from detectord.runtime.seams import Commit
 from detectord.runtime.sharding import Router
-from detectord.runtime.standing import take_standing
 from detectord.runtime.supervisor import Settings, Supervisor
 from detectord.runtime.worker import Worker, WorkerSettings
-from detectord.sinks import DeliveryError, Outputs, PositionsRefusedError, Sink
-from detectord.sinks.memory import STEPS, MemorySink, MemoryTopics, TransactionalMemorySink
+from detectord.sinks import Outputs, Sink
+from detectord.sinks.memory import MemorySink
 from detectord.sources.memory import MemoryLog, MemorySource
 
 SECOND = 1_000_000_000
@@ -263,46 +260,7 @@ class History:
         engine = EngineSettings(partitions=self.rng.choice([4, 16, 64]))
         self._work(self._instance(source, sink, engine), source)
 
-    def run_and_die(
-        self, *, death: float = 0.0, die_at: int | None = None, failure: float = 0.0
-    ) -> Counter[str]:
-        """Every alert committed, by name. `death` is the chance that the instance dies in a turn of the loop
-        or at a step of a transaction; `die_at` lets exactly that step be fatal. `failure` is the chance
-        that a transaction has to be given up."""
-        rng = self.rng
-        topics = self.topics = MemoryTopics()
-        self.steps = self.instance_deaths = 0
-        self.restored: set[bytes] = set()
-
-        def reached(step: str) -> None:
-            self.steps += 1
-            if self.steps == die_at or rng.random() < death:
-                raise InstanceDiedError(step)
-            if step != STEPS[-1] and rng.random() < failure:
-                raise rng.choice([PositionsRefusedError, DeliveryError])(step)
-
-        engine = EngineSettings(partitions=rng.choice([4, 16, 64]))
-        for _ in range(10_000):
-            source = MemorySource(self.log, rng=rng)
-            sink = TransactionalMemorySink(topics, source.commit, reached)
-            supervisor = self._instance(source, sink, engine, keep_state=True)
-            state = {partition: dict(entries) for partition, entries in topics.state.items()}
-            standing = take_standing(state)
-            assert standing.committed().items() <= self.log.committed.items()
-            self.restored |= {key[:1] for entries in state.values() for key in entries}
-            supervisor.resume(state, standing)
-            try:
-                self._work(supervisor, source, death)
-            except InstanceDiedError:
-                self.instance_deaths += 1
-                self.workers = rng.randint(1, 4)
-            else:
-                return Counter(alert.key for alert in topics.alerts)
-        raise AssertionError("the instances do not come to an end")
-
-    def _instance(
-        self, source: MemorySource, sink: Sink, engine: EngineSettings, *, keep_state: bool = False
-    ) -> Supervisor:
+    def _instance(self, source: MemorySource, sink: Sink, engine: EngineSettings) -> Supervisor:
         rng = self.rng
         self.watcher = Watcher()
         self.pool = SimulatedPool(self.workers, rng, engine, self.crash, self.crash_at)
@@ -320,12 +278,10 @@ class History:
                 batch_records=rng.randint(1, 10),
                 commit_records=rng.randint(1, 30),
                 max_restarts=1_000,
-                delivery_attempts=1_000 if keep_state else 4,
-                keep_state=keep_state,
             ),
         )
 
-    def _work(self, supervisor: Supervisor, source: MemorySource, death: float = 0.0) -> None:
+    def _work(self, supervisor: Supervisor, source: MemorySource) -> None:
         """Let the loop come to its end."""
         rng = self.rng
         for _ in range(100_000):
@@ -333,7 +289,5 @@ class History:
                 return
             if self.rebalance and rng.random() < self.rebalance:
                 source.rebalance(self.partitions)
-            if death and rng.random() < death:
-                raise InstanceDiedError("between two turns")
             supervisor.step()
         raise AssertionError("the loop does not come to an end")

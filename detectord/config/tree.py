@@ -413,6 +413,11 @@ class Config(Section, frozen=True):
         """Where state is kept, with exactly-once delivery."""
         return f"{self.kafka.topic_prefix}.state"
 
+    @property
+    def hits_topic(self) -> str:
+        """Where instances tell each other step hits, with exactly-once delivery."""
+        return f"{self.kafka.topic_prefix}.hits"
+
     def not_yet(self) -> list[str]:
         """One sentence for each setting that is accepted but has no effect yet."""
         return ["rules.watch is not supported yet: rules are read at start"] if self.rules.watch else []

@@ -153,8 +153,9 @@ class Detector:
                 continue
             for hit in event.hits:
                 if hit.match_hash not in self._rules and hit.match_hash not in _PROCESS_HITS:
+                    self.tallies["hits_dropped", "unknown_rule"] += 1
                     continue
-                if self._is_late(hit):
+                if self._is_late(state, hit):
                     for rule in self._rules.get(hit.match_hash, ()):
                         self.tallies["rule_late", rule.rule.rule_id] += 1
                     if hit.match_hash in _PROCESS_HITS:
@@ -176,16 +177,17 @@ class Detector:
 
     def _advance_partition(self, state: StatePartition, done: list[Ranked]) -> None:
         by_arrival = self._settings.by_arrival
-        if by_arrival or self._watermark is not None:
-            limit = None if by_arrival or self._watermark == END_OF_TIME else self._watermark
+        watermark = self._watermark_of(state)
+        if by_arrival or watermark is not None:
+            limit = None if by_arrival or watermark == END_OF_TIME else watermark
             for sid, hit in state.due(limit):
                 if not by_arrival:
                     self._decide(state, hit.time, done)
                 self._go_on(state, sid, hit, done)
-        if self._watermark is not None:
-            state.set_watermark(self._watermark)
-            self._decide(state, self._watermark, done)
-            before = self._watermark - (self._settings.grace if by_arrival else 0)
+        if watermark is not None:
+            state.set_watermark(watermark)
+            self._decide(state, watermark, done)
+            before = watermark - (self._settings.grace if by_arrival else 0)
             for match_hash, count in state.expire(before):
                 self._tally_removed(match_hash, "expired", count)
             state.forget_before(before)
@@ -266,8 +268,15 @@ class Detector:
             arrival = order[0] if self._settings.by_arrival else END_OF_TIME
             yield Ranked((arrival, order, rule.rule.rule_id, canonical_key(key)), detection)
 
-    def _is_late(self, hit: RuleHit) -> bool:
-        return not self._settings.by_arrival and self._watermark is not None and hit.time < self._watermark
+    def _is_late(self, state: StatePartition, hit: RuleHit) -> bool:
+        watermark = self._watermark_of(state)
+        return not self._settings.by_arrival and watermark is not None and hit.time < watermark
+
+    def _watermark_of(self, state: StatePartition) -> int | None:
+        """How far event time has come for a state partition: it may have been with somebody who knew more."""
+        if self._watermark is None or state.watermark is None:
+            return state.watermark if self._watermark is None else self._watermark
+        return max(self._watermark, state.watermark)
 
     def _tally_removed(self, match_hash: str, reason: str, count: int = 1) -> None:
         for rule in self._rules.get(match_hash, ()):

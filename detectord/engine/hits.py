@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import msgspec
+from msgspec import structs
 
 from detectord.compiler.compiled import CompiledRule, CompiledStep, JoinKey, KeyValue, Role
 from detectord.engine.bounds import shortened
@@ -77,6 +78,14 @@ class EventHits(msgspec.Struct, frozen=True, array_like=True):
         return Record(
             self.topic, self.source_partition, self.offset, self.timestamp, None, self.value, self.arrival
         )
+
+
+def renumbered(event: EventHits, arrival: int, *, by_arrival: bool) -> EventHits:
+    """The hits of an event that another instance found, with a number in our order of arrival."""
+    hits = event.hits
+    if by_arrival:
+        hits = tuple(structs.replace(hit, order=(arrival, *hit.order[1:])) for hit in hits)
+    return structs.replace(event, arrival=arrival, hits=hits)
 
 
 def partition_hash(*parts: str) -> int:

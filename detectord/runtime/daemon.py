@@ -38,9 +38,10 @@ from detectord.runtime.clock import SystemClock
 from detectord.runtime.http import Health, HttpServer
 from detectord.runtime.policy import policy_of
 from detectord.runtime.pool import ProcessPool
-from detectord.runtime.recovery import RefusedError, recover
+from detectord.runtime.recovery import RefusedError, take_over
 from detectord.runtime.reporter import Reporter
 from detectord.runtime.sharding import Router
+from detectord.runtime.share import Restored, Share
 from detectord.runtime.signals import Signals
 from detectord.runtime.supervisor import CrashLoopError, DrainTimeoutError, Settings, Supervisor
 from detectord.runtime.worker import WorkerSettings, WorkerStart, serve
@@ -62,7 +63,7 @@ LOOK_SECONDS = 1.0
 
 _NOTES = {
     "at_least_once": "no state is kept: half-done sequences do not outlive this process",
-    "exactly_once": "one instance owns the state; another one of the group is refused",
+    "exactly_once": "state and positions are committed with the alerts; instances share the state",
 }
 
 
@@ -143,12 +144,18 @@ class Daemon:
         self._declare_metrics()
         settings = KafkaSettings.of(config)
         start = config.input.start.fixed(datetime.now(UTC))
-        self._source = KafkaSource(settings, config.topics, start=start, on_event=self._on_kafka_event)
+        self._source = KafkaSource(
+            settings,
+            config.topics,
+            start=start,
+            whole=[config.hits_topic] if config.delivery.mode == "exactly_once" else [],
+            on_event=self._on_kafka_event,
+        )
         parts.callback(self._source.close)
         self._sink = self._make_sink(settings)
         parts.callback(self._sink.close)
         self._clock = SystemClock()
-        self._supervisor = self._make_supervisor()
+        self._supervisor = self._make_supervisor(None)
 
     def run(self) -> int:
         """Run until stopped; the exit code."""
@@ -166,7 +173,7 @@ class Daemon:
         )
         try:
             if isinstance(self._sink, TransactionalSink):
-                self._recover(self._sink)
+                self._supervisor = self._make_supervisor(self._take_over(self._sink))
             self._supervisor.run()
         except StartupError as error:
             LOG.error("kafka.unreachable", error=str(error), next="check kafka.bootstrap_servers and access")
@@ -209,27 +216,52 @@ class Daemon:
         }
         if config.delivery.mode == "exactly_once":
             return TransactionalSink(
-                settings, self._source.membership, state_topic=config.state_topic, **common
+                settings,
+                self._source.membership,
+                state_topic=config.state_topic,
+                hits_topic=config.hits_topic,
+                **common,
             )
         return KafkaSink(settings, self._source.commit, **common)
 
-    def _recover(self, sink: TransactionalSink) -> None:
-        """Go on where a predecessor was at its last commit."""
-        began = time.monotonic()
-        recovered = recover(
-            self._config, sink, tick=self._tick, wait=self._wait, on_event=self._on_kafka_event
+    def _take_over(self, sink: TransactionalSink) -> Share:
+        """Take the place of a predecessor, and be ready for a share of the state."""
+        config = self._config
+        store = take_over(
+            config,
+            sink,
+            tick=self._tick,
+            wait=self._wait,
+            on_event=self._on_kafka_event,
+            on_restored=self._on_restored,
         )
-        self._supervisor.resume(recovered.state, recovered.standing)
-        seconds, entries = time.monotonic() - began, sum(map(len, recovered.state.values()))
+        return Share(
+            self._source,
+            store,
+            group=config.kafka.group,
+            hits_topic=config.hits_topic,
+            partitions=config.state.partitions,
+        )
+
+    def _on_restored(self, restored: Restored, records: int, seconds: float) -> None:
+        """State partitions came, and were read back."""
         self._counts.set(metrics.RESTORE_SECONDS, seconds)
-        self._counts.count(metrics.RESTORE_RECORDS, recovered.records)
-        LOG.info("state.restored", records=recovered.records, entries=entries, seconds=round(seconds, 3))
+        self._counts.count(metrics.RESTORE_RECORDS, records)
+        LOG.info(
+            "state.restored",
+            partitions=len(restored.standings),
+            records=records,
+            entries=sum(map(len, restored.state.values())),
+            seconds=round(seconds, 3),
+        )
 
     def _wait(self, reason: str) -> None:
-        """There is no answer of the brokers, before anything is read."""
+        """There is no answer of the brokers, and nothing can be done before it comes."""
         self._tick()
         self._last_trouble = reason
         self._give_up_if_unreachable(time.monotonic())
+        if self._supervisor.stopping:
+            raise EndedError(f"stopped while waiting: {reason}")
 
     def _worker_start(self, worker: int) -> tuple[WorkerStart]:
         config = self._config
@@ -271,7 +303,7 @@ class Daemon:
         )
         return (WorkerStart(self._loaded.rules, settings, alert.format, alerts),)
 
-    def _make_supervisor(self) -> Supervisor:
+    def _make_supervisor(self, share: Share | None) -> Supervisor:
         config = self._config
         reporter = Reporter(
             self._counts,
@@ -297,8 +329,8 @@ class Daemon:
                 worker_deadline=config.batch.worker_timeout,
                 drain_timeout=config.shutdown.timeout,
                 poll_wait=config.batch.max_wait / 1e9,
-                keep_state=isinstance(self._sink, TransactionalSink),
             ),
+            share,
         )
 
     def _keyed_topics(self) -> list[str]:

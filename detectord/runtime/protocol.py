@@ -10,6 +10,7 @@ of exactly the batches advanced before it, whatever later ones wait in the pipe.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from detectord.alerts import AlertRecord
@@ -17,6 +18,7 @@ from detectord.engine.detector import Rank
 from detectord.engine.state import StateChange
 from detectord.engine.tallies import Tallies
 from detectord.events.record import DeadLetter, Partition
+from detectord.hits_topic import PackedHits
 
 Entries = Mapping[int, Sequence[tuple[bytes, bytes]]]
 """State entries by state partition."""
@@ -45,13 +47,15 @@ class Batch(NamedTuple):
 
 class Advance(NamedTuple):
     """Batch `through` counts now (None: no batch, only time passes). `hits` are those that other
-    workers found for this one; then event time has come to `watermark` (ns, None: unknown)."""
+    workers found for this one, `heard` those that other instances found, each with the number in order of
+    arrival that its first event gets; then event time has come to `watermark` (ns, None: unknown)."""
 
     epoch: int
     through: int | None
     now: int
     watermark: int | None
     hits: tuple[bytes, ...] = ()
+    heard: tuple[tuple[int, bytes], ...] = ()
 
 
 class Barrier(NamedTuple):
@@ -62,11 +66,13 @@ class Barrier(NamedTuple):
 
 
 class Restore(NamedTuple):
-    """A new epoch: forget everything, go on from these entries."""
+    """A new epoch: forget everything, go on from these entries. `kept`: the state partitions that this
+    instance keeps, by all of its workers (None: every one)."""
 
     epoch: int
     watermark: int | None
     entries: Entries
+    kept: frozenset[int] | None = None
 
 
 class Stop(NamedTuple):
@@ -84,8 +90,8 @@ class RankedAlert(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a batch gave. `alerts` of event rules;
-    `hits` for other workers, packed; `progress`: per input partition the newest event time (ns)."""
+    """What a batch gave. `alerts` of event rules; `hits` for other workers, packed; `progress`: per input
+    partition the newest event time (ns); `away`: hits for state partitions that other instances keep."""
 
     worker: int
     epoch: int
@@ -96,6 +102,7 @@ class Outcome(NamedTuple):
     dead_letters: Sequence[DeadLetter]
     tallies: Tallies
     busy: float = 0.0
+    away: Mapping[int, Sequence[PackedHits]] = MappingProxyType({})
 
 
 class Gauges(NamedTuple):

@@ -1,29 +1,39 @@
-"""Before the first record with exactly-once delivery: fence the predecessor, read back what it committed.
+"""Exactly-once delivery: what happens before the first record, and how committed state is read back.
 
 Order matters and says so. The topics are looked at first, so that what cannot work is refused before it
-touches anything. Then the sink takes its predecessor's place, which ends the transaction that one may have
-left open; only then is the state read, so that nobody can add to it any more. If nobody owns it yet it is
-claimed. Only then does the caller join the group.
+touches anything. Then the sink takes the place of a predecessor of its name, which ends the transaction that
+one may have left open. If no group owns the state yet it is claimed; another group's is refused, whose owner
+does not notice. Only then does the caller join the group, and is given state partitions.
 
-Several instances cannot share the state yet: one of another name, or of another group, is refused here,
-before it has joined the group or written a record; the owner does not notice it.
+Positions and state fit each other because they are committed together. Each position that we commit bears a
+mark (`state_topic.WITH_STATE`), so that one that somebody else stored, without the state, is seen when the
+state is read back, and refused: sequences in between would be missed in silence.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Mapping
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from detectord.config import Config
 from detectord.engine.state import StateError
+from detectord.events.record import Partition
 from detectord.kafka import EventHook, KafkaSettings
-from detectord.runtime.standing import Standing, State, take_standing
+from detectord.runtime.share import Restored
+from detectord.runtime.standing import take_standings
 from detectord.runtime.topics import Cluster, Found, NoAdminError, TopicsError
 from detectord.sinks.transactional import TransactionalSink
-from detectord.state_topic import FORMAT, LEAST_MESSAGE_BYTES, Claim, Reader, Stored
+from detectord.state_topic import (
+    CLAIMED_IN,
+    FORMAT,
+    LEAST_MESSAGE_BYTES,
+    WITH_STATE,
+    Claim,
+    Reader,
+    Stored,
+)
 
 ASK_SECONDS = 10.0
 AGAIN_SECONDS = 0.5
@@ -37,22 +47,23 @@ class RefusedError(Exception):
     """What is there cannot be worked with; the operator has to act."""
 
 
+OnRestored = Callable[[Restored, int, float], None]
+"""Told what was read back, of how many records, in how many seconds."""
+
 Wait = Callable[[str], None]
 """Called while nothing comes, with a reason. It ends the waiting by raising."""
 
 
-class Recovered(NamedTuple):
-    """Where to go on."""
-
-    state: State
-    standing: Standing
-    records: int
-
-
-def recover(
-    config: Config, sink: TransactionalSink, *, tick: Callable[[], None], wait: Wait, on_event: EventHook
-) -> Recovered:
-    """Take over from a predecessor, or begin.
+def take_over(
+    config: Config,
+    sink: TransactionalSink,
+    *,
+    tick: Callable[[], None],
+    wait: Wait,
+    on_event: EventHook,
+    on_restored: OnRestored = lambda *_: None,
+) -> KafkaStateStore:
+    """Take the place of a predecessor of our name, see that the state is our group's; where it is read back.
 
     Raises:
         RefusedError: a topic is not as it has to be, or the state is another's, or not readable.
@@ -66,24 +77,72 @@ def recover(
     except ValueError as error:
         raise RefusedError(str(error)) from error
     reader = Reader(settings, config.state_topic, tick=tick, wait=wait, on_event=on_event)
-    own = Claim(FORMAT, config.kafka.group, config.instance, config.state.partitions)
+    own = Claim(FORMAT, config.kafka.group, config.state.partitions)
     try:
-        stored = reader.read(config.state.partitions)
+        stored = reader.read([CLAIMED_IN])
         if stored.owner() is None:
             sink.claim(own)
-            stored = reader.read(config.state.partitions)
+            stored = reader.read([CLAIMED_IN])
         _require_owner(stored, own)
-        state, sink.pieces = stored.entries()
-        standing = take_standing(state)
-        _require_positions(settings, standing, wait)
     except StateError as error:
         raise RefusedError(f"topic {config.state_topic}: {error}") from error
-    return Recovered(state, standing, stored.records)
+    return KafkaStateStore(
+        settings,
+        reader,
+        sink,
+        state_topic=config.state_topic,
+        hits_topic=config.hits_topic,
+        wait=wait,
+        on_restored=on_restored,
+    )
+
+
+class KafkaStateStore:
+    """The state as it stands in its topic; see `StateStore`. `records` counts what was read."""
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        reader: Reader,
+        sink: TransactionalSink,
+        *,
+        state_topic: str,
+        hits_topic: str,
+        wait: Wait,
+        on_restored: OnRestored,
+    ) -> None:
+        self._settings = settings
+        self._reader = reader
+        self._sink = sink
+        self._state_topic = state_topic
+        self._hits_topic = hits_topic
+        self._wait = wait
+        self._on_restored = on_restored
+
+    def restore(self, partitions: Collection[int]) -> Restored:
+        """See `StateStore`."""
+        began = time.monotonic()
+        if not partitions:
+            return Restored({}, {})
+        try:
+            stored = self._reader.read(partitions)
+            state, pieces = stored.entries()
+            self._sink.pieces.replace(partitions, pieces)
+            restored = Restored(state, take_standings(state, partitions))
+            _require_positions(self._settings, restored, self._wait)
+        except StateError as error:
+            raise StateError(f"topic {self._state_topic}: {error}") from error
+        self._on_restored(restored, stored.records, time.monotonic() - began)
+        return restored
+
+    def ends(self, partitions: Collection[int]) -> Mapping[int, int]:
+        """See `StateStore`."""
+        return self._reader.ends(self._hits_topic, partitions)
 
 
 def _topics(config: Config, settings: KafkaSettings, wait: Wait) -> dict[str, Found]:
     """The topics that are written, as they are. A broker that has just started may not know them yet."""
-    names = (config.alert_topic, config.dlq_topic, config.state_topic)
+    names = (config.alert_topic, config.dlq_topic, config.state_topic, config.hits_topic)
     unanswered = 0
     while True:
         try:
@@ -109,12 +168,13 @@ def _message_limit(config: Config, found: dict[str, Found]) -> int:
     Raises:
         RefusedError: state cannot be kept in the topic for it.
     """
+    for name in (config.state_topic, config.hits_topic):
+        if found[name].partitions != config.state.partitions:
+            raise RefusedError(
+                f"topic {name} has {found[name].partitions} partitions; "
+                f"state.partitions says {config.state.partitions}, and both are for the life of a deployment"
+            )
     state = found[config.state_topic]
-    if state.partitions != config.state.partitions:
-        raise RefusedError(
-            f"topic {config.state_topic} has {state.partitions} partitions; "
-            f"state.partitions says {config.state.partitions}, and both are for the life of a deployment"
-        )
     if state.settings.get("cleanup.policy") != "compact":
         raise RefusedError(
             f"topic {config.state_topic} has cleanup.policy={state.settings.get('cleanup.policy')}; "
@@ -129,13 +189,16 @@ def _message_limit(config: Config, found: dict[str, Found]) -> int:
     return min(limits.values()) - BATCH_OVERHEAD
 
 
-def _require_positions(settings: KafkaSettings, standing: Standing, wait: Wait) -> None:
-    """See that the group's positions are those that were committed with the state.
+def _require_positions(settings: KafkaSettings, restored: Restored, wait: Wait) -> None:
+    """See that the group's positions are those that were committed with the state, or with later state.
 
     Raises:
         StateError: they were moved, or somebody went on without the state.
     """
-    expected = standing.committed()
+    expected: dict[Partition, int] = {}
+    for standing in restored.standings.values():
+        for partition, offset in standing.committed().items():
+            expected[partition] = max(offset, expected.get(partition, offset))
     if not expected:
         return
     asker = Consumer({**settings.client(), "group.id": settings.group})
@@ -151,10 +214,10 @@ def _require_positions(settings: KafkaSettings, standing: Standing, wait: Wait) 
         asker.close()
     for told in answer:
         offset = expected[told.topic, told.partition]
-        if told.offset != offset:
+        if told.offset < offset or told.metadata != WITH_STATE:
             raise StateError(
-                f"it was left at offset {offset} of {told.topic}[{told.partition}], where the group is at "
-                f"{told.offset}; put the position back, or begin with a new state topic"
+                f"it was left at offset {offset} of {told.topic}[{told.partition}], and somebody has moved "
+                f"the group to {told.offset} without it; put the position back, or begin with a new state topic"
             )
 
 
@@ -171,11 +234,6 @@ def _require_owner(stored: Stored, own: Claim) -> None:
         raise StateError(f"it is of format {owner.format}; this build reads format {own.format}")
     if owner.group != own.group:
         raise StateError(f"it belongs to group {owner.group}, not to {own.group}; set kafka.topic_prefix")
-    if owner.instance != own.instance:
-        raise StateError(
-            f"it belongs to instance {owner.instance}, not to {own.instance}; "
-            "with exactly-once delivery a group has one instance, whose name must stay"
-        )
     if owner.partitions != own.partitions:
         raise StateError(
             f"it was filed by {owner.partitions} state partitions; state.partitions says {own.partitions}"

@@ -26,6 +26,7 @@ COSTLY: Mapping[str, str] = {
     "key_tuples_capped": "keys.capped",
     "combinations_capped": "combinations.capped",
     "no_time": "hit.without_time",
+    "hits_dropped": "hits.dropped",
     "future": "event.from_the_future",
     "lineage_forgotten": "lineage.forgotten",
 }

@@ -1,78 +1,84 @@
-"""What a successor has to know to go on at a barrier, beside the entries of the state partitions.
+"""What a successor has to know of a state partition to go on at a barrier, beside its entries.
 
-It is an entry of its own, filed with those of state partition 0 under a key that the engine has none like,
-and so leaves in the same commits and is read back with them.
+It is an entry of its own, under a key that the engine has none like, and so leaves in the same commits as the
+others and is read back with them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from detectord.engine.state import StateChange, StateError
+from detectord.engine.watermark import Told
 from detectord.events.record import Partition, Positions
 
 KEY = b"Standing"
-FILED_WITH = 0
-FORMAT = 1
+FORMAT = 2
 
 State = dict[int, dict[bytes, bytes]]
 """State entries by state partition."""
 
 
 class Standing(msgspec.Struct, frozen=True, array_like=True):
-    """Where event time stood (ns); how many records had been numbered, as state keeps numbers and later ones
-    must be higher; and the positions that were committed with it, as a state fits no others."""
+    """How many records had been numbered, as state keeps numbers and later ones must be higher; what was
+    known of every input partition (time in ns); and positions that were committed with it, as a state fits
+    no earlier ones."""
 
     format: int = FORMAT
     arrivals: int = 0
-    reached: int | None = None
-    progress: tuple[tuple[str, int, int], ...] = ()
+    told: tuple[tuple[str, int, int | None, bool], ...] = ()
     positions: tuple[tuple[str, int, int], ...] = ()
 
     @classmethod
-    def of(
-        cls, arrivals: int, reached: int | None, progress: Mapping[Partition, int], positions: Positions
-    ) -> Standing:
+    def of(cls, arrivals: int, told: Mapping[Partition, Told], positions: Positions) -> Standing:
         """That of a supervisor."""
-        return cls(FORMAT, arrivals, reached, _listed(progress), _listed(positions))
+        return cls(
+            FORMAT,
+            arrivals,
+            tuple((*partition, *each) for partition, each in sorted(told.items())),
+            tuple((*partition, offset) for partition, offset in sorted(positions.items())),
+        )
 
-    def change(self) -> StateChange:
-        """As an entry to write."""
-        return StateChange(FILED_WITH, KEY, msgspec.msgpack.encode(self))
+    def change(self, partition: int) -> StateChange:
+        """As an entry to write for a state partition."""
+        return StateChange(partition, KEY, msgspec.msgpack.encode(self))
 
-    def newest(self) -> dict[Partition, int]:
-        """Per input partition the newest event time."""
-        return {(topic, number): time for topic, number, time in self.progress}
+    def progress(self) -> dict[Partition, Told]:
+        """What was known of the input partitions."""
+        return {(topic, number): Told(time, idle) for topic, number, time, idle in self.told}
 
     def committed(self) -> dict[Partition, int]:
-        """Per input partition the position committed last."""
+        """Positions that were committed with it, by partition of the inputs and the hits topic."""
         return {(topic, number): offset for topic, number, offset in self.positions}
 
 
-def _listed(by_partition: Mapping[Partition, int]) -> tuple[tuple[str, int, int], ...]:
-    return tuple((*partition, value) for partition, value in sorted(by_partition.items()))
-
-
-def take_standing(state: State) -> Standing:
-    """Take it out of the entries that were read back; the one of a first start if there are none.
+def take_standings(state: State, partitions: Iterable[int]) -> dict[int, Standing]:
+    """Take them out of the entries that were read back, one for each of `partitions`: that of a first start
+    where there are no entries.
 
     Raises:
-        StateError: it is missing, or another build wrote it.
+        StateError: one is missing, or another build wrote it.
     """
-    beside = state.get(FILED_WITH, {})
+    return {partition: _take(state, partition) for partition in partitions}
+
+
+def _take(state: State, partition: int) -> Standing:
+    beside = state.get(partition, {})
     value = beside.pop(KEY, None)
     if not beside:
-        state.pop(FILED_WITH, None)
+        state.pop(partition, None)
     if value is None:
-        if state:
-            raise StateError("there are state entries, but nothing says where they were left")
+        if beside:
+            raise StateError(
+                f"state partition {partition} has entries, but nothing says where they were left"
+            )
         return Standing()
     try:
         standing = msgspec.msgpack.decode(value, type=Standing)
     except msgspec.DecodeError as e:
-        raise StateError(f"what says where the state was left cannot be read: {e}") from e
+        raise StateError(f"where state partition {partition} was left cannot be read: {e}") from e
     if standing.format != FORMAT:
         raise StateError(f"state of format {standing.format}; this build reads format {FORMAT}")
     return standing

@@ -5,9 +5,11 @@ them and answer with outcomes. A batch counts when all its outcomes are in and e
 counted: then its hits go to the workers that keep the state they concern, the watermark moves, and
 its alerts are pending. At a commit point a barrier is sent to every worker; their answers hold the
 sequence alerts and the state changes of exactly the batches that counted before it. Then one commit:
-alerts and dead letters delivered, positions stored, state changes taken over. If the sink is transactional
-(`Settings.keep_state`) the state changes leave in that commit, too, with all that a successor needs
-(`resume`).
+alerts and dead letters delivered, positions stored, state changes taken over.
+
+Over a transactional sink this instance is one of several (`share`): it keeps the state partitions that the
+group gave it. State changes leave in the commit, too, with hits for the others and all that a successor
+needs; what others have for us is read like any input.
 
 Rule 1: what a barrier covers is delivered and acknowledged, nothing else. At most one barrier is on its
 way; reading and evaluating go on meanwhile.
@@ -25,8 +27,9 @@ from dataclasses import dataclass, field
 
 from detectord.engine.state import StateChange, StateError
 from detectord.engine.tallies import Tallies
-from detectord.engine.watermark import END_OF_TIME, Watermark
+from detectord.engine.watermark import END_OF_TIME, Told, Watermark
 from detectord.events.record import DeadLetter, Partition, Record
+from detectord.hits_topic import PackedHits
 from detectord.runtime.protocol import (
     Advance,
     Barrier,
@@ -42,6 +45,7 @@ from detectord.runtime.protocol import (
 )
 from detectord.runtime.seams import Clock, Commit, Observer, Pool
 from detectord.runtime.sharding import Router
+from detectord.runtime.share import Share
 from detectord.runtime.standing import Standing, State
 from detectord.sinks import DeliveryError, Outputs, PositionsRefusedError, Sink
 from detectord.sources import Source
@@ -77,8 +81,6 @@ class Settings:
     tick: int = 200 * MS
     drain_timeout: int = 45 * SECOND
     poll_wait: float = 0.05
-    keep_state: bool = False
-    """The sink is transactional: give it what changed in the state."""
 
 
 @dataclass(slots=True)
@@ -91,6 +93,10 @@ class _InFlight:
     size: int
     records: dict[str, tuple[int, int]]
     outcomes: list[Outcome] = field(default_factory=list)
+    heard: dict[int, list[tuple[int, bytes]]] = field(default_factory=dict)
+    """Hits of other instances, by worker, each with the number of its first event."""
+    told: list[tuple[int, Mapping[Partition, Told]]] = field(default_factory=list)
+    """What state partitions were told of inputs read elsewhere."""
 
 
 @dataclass(slots=True)
@@ -102,6 +108,7 @@ class _Pending:
     positions: dict[Partition, int] = field(default_factory=dict)
     records: dict[str, tuple[int, int]] = field(default_factory=dict)
     tallies: Tallies = field(default_factory=Counter)
+    away: dict[int, list[PackedHits]] = field(default_factory=dict)
     busy: dict[int, float] = field(default_factory=dict)
     count: int = 0
     size: int = 0
@@ -122,6 +129,7 @@ class _AtBarrier:
     watermark: Watermark
     reached: int | None
     arrivals: int
+    own: Mapping[Partition, Told]
     awaiting: set[int]
     answers: list[Covered] = field(default_factory=list)
 
@@ -139,7 +147,10 @@ class Supervisor:
         clock: Clock,
         observer: Observer,
         settings: Settings,
+        share: Share | None = None,
     ) -> None:
+        """`share`: what this instance keeps of the state, over a transactional sink; None: everything, in
+        memory."""
         self._source = source
         self._sink = sink
         self._pool = pool
@@ -147,6 +158,7 @@ class Supervisor:
         self._clock = clock
         self._observer = observer
         self._settings = settings
+        self._share = share
         self.epoch = 0
         self.stopping = False
         self.finished = False
@@ -172,17 +184,8 @@ class Supervisor:
         self._barrier: _AtBarrier | None = None
         self._ended = False
         self._closing = False
-
-    def resume(self, state: State, standing: Standing) -> None:
-        """Before the first step: go on where a predecessor was at its last commit."""
-        self._state = state
-        self.committed = standing.committed()
-        self._arrivals = standing.arrivals
-        self._reached = standing.reached
-        self._watermark.resume(standing.newest(), standing.reached)
-        self._committed_watermark = (self._watermark.snapshot(), self._reached)
-        self.epoch += 1
-        self._restore_workers()
+        self._is_behind = False
+        self._caught_up_at = 0
 
     # --- the loop -------------------------------------------------------------------------------
 
@@ -194,7 +197,7 @@ class Supervisor:
             CrashLoopError: workers keep dying.
             DrainTimeoutError: after `stop`, the work in flight was not done in time.
             EndedError: the sink commits no more.
-            StateError: the state that was read back cannot be read by this build.
+            StateError: the state that was read back, or what others say, cannot be read by this build.
         """
         deadline: int | None = None
         while not self.finished:
@@ -243,21 +246,74 @@ class Supervisor:
         poll = self._source.poll(limit, 0.0 if busy or blocked else settings.poll_wait)
         # Who was not asked cannot be at the end: a source that is held back is not idle.
         self._at_end = poll.at_end if limit else frozenset()
-        if poll.rebalanced:
-            # What left may have been read on elsewhere; if it comes back, its own start is right.
-            assigned = self._source.assignment()
-            self.committed = {p: offset for p, offset in self.committed.items() if p in assigned}
-            if self._is_dirty():
-                self._rewind("rebalance")
-                return True
+        if (poll.rebalanced or poll.left) and self._reassigned(poll.left):
+            return True
         if poll.finished:
             self._ended = True
         if poll.records:
             self._dispatch(poll.records)
+        self._look_whether_caught_up()
         return bool(poll.records)
+
+    def _reassigned(self, left: frozenset[Partition]) -> bool:
+        """The group has shared its partitions out anew; whether everything begins anew for it."""
+        # What left may have been read on elsewhere; if it comes back, its own start is right.
+        stays = self._source.assignment() - left
+        self.committed = {p: offset for p, offset in self.committed.items() if p in stays}
+        if self._share is not None:
+            self._take_share(self._share, left)
+        elif not self._is_dirty():
+            return False
+        self._rewind("rebalance")
+        return True
+
+    def _take_share(self, share: Share, left: frozenset[Partition]) -> None:
+        """Forget the state partitions that left, take those that came as they were committed."""
+        lost, restored = share.reassigned(left)
+        for number in lost:
+            self._state.pop(number, None)
+        self._state.update(restored.state)
+        standings = restored.standings
+        self._arrivals = max([self._arrivals, *(each.arrivals for each in standings.values())])
+        watermark, _ = self._committed_watermark
+        told = {number: watermark.heard(number) for number in share.kept - standings.keys()}
+        told |= {number: standing.progress() for number, standing in standings.items()}
+        watermark.keep(told, share.all_inputs())
+        self._committed_watermark = (watermark, None)
+
+    def _look_whether_caught_up(self) -> None:
+        """Event time may move again as soon as everything read so far counts."""
+        if self._is_behind and self._share is not None and self._share.has_caught_up():
+            self._is_behind = False
+            self._caught_up_at = self._batches
+            self._let_time_move()
+
+    def _let_time_move(self) -> None:
+        first = next(iter(self._in_flight), self._batches)
+        self._watermark.hold(self._is_behind or first < self._caught_up_at)
+
+    def _hear(self, share: Share, batch: _InFlight, records: Sequence[Record]) -> list[Record]:
+        """Take what other instances say out of `records`."""
+        rest = []
+        for record in records:
+            if not share.is_heard(record):
+                rest.append(record)
+                continue
+            words = share.hear(record)
+            for events, packed in words.hits:
+                worker = record.partition % self._pool.size
+                batch.heard.setdefault(worker, []).append((self._arrivals, packed))
+                batch.size += len(packed)
+                self._arrivals += events
+            batch.told.append((record.partition, words.progress()))
+            batch.positions[record.topic, record.partition] = record.offset + 1
+        return rest
 
     def _dispatch(self, records: Sequence[Record]) -> None:
         """Sort records to workers, as columns; whatever can be is done by column, not by record."""
+        batch = _InFlight(self._batches, set(), {}, 0, {})
+        if self._share is not None:
+            records = self._hear(self._share, batch, records)
         sorted_: dict[tuple[int, str, int], tuple[list[int], list[Record]]] = {}
         route = self._router.worker
         for arrival, record in enumerate(records, self._arrivals):
@@ -268,7 +324,6 @@ class Supervisor:
             own[0].append(arrival)
             own[1].append(record)
         self._arrivals += len(records)
-        batch = _InFlight(self._batches, set(), {}, 0, {})
         chunks: dict[int, list[Chunk]] = {}
         for (worker, topic, partition), (arrivals, taken) in sorted_.items():
             _, _, offsets, timestamps, keys, values, _ = map(list, zip(*taken, strict=True))
@@ -288,6 +343,7 @@ class Supervisor:
         for worker, own_chunks in chunks.items():
             batch.awaiting.add(worker)
             self._ask(worker, Batch(self.epoch, batch.number, now, tuple(own_chunks)))
+        self._count_done()
 
     # --- listening ------------------------------------------------------------------------------
 
@@ -308,6 +364,9 @@ class Supervisor:
         batch = self._in_flight[outcome.number]
         batch.awaiting.discard(outcome.worker)
         batch.outcomes.append(outcome)
+        self._count_done()
+
+    def _count_done(self) -> None:
         while self._in_flight:
             first = next(iter(self._in_flight.values()))
             if first.awaiting:
@@ -326,6 +385,9 @@ class Supervisor:
                 progress[partition] = max(time, progress.get(partition, time))
             for worker, packed in outcome.hits.items():
                 hits.setdefault(worker, []).append(packed)
+            for state, packs in outcome.away.items():
+                pending.away.setdefault(state, []).extend(packs)
+                pending.size += sum(len(each.packed) for each in packs)
             pending.alerts.extend(outcome.alerts)
             pending.dead_letters.extend(outcome.dead_letters)
             pending.size += sum(len(letter.record.value) for letter in outcome.dead_letters)
@@ -337,14 +399,22 @@ class Supervisor:
             pending.records[topic] = (records + count, total + size)
             pending.count += count
         pending.positions.update(batch.positions)
+        for state, told in batch.told:
+            self._watermark.hear(state, told)
+        self._let_time_move()
         self._reached = self._watermark.advanced(progress)
-        self._advance(batch.number, hits)
+        self._advance(batch.number, hits, batch.heard)
 
-    def _advance(self, through: int | None, hits: Mapping[int, Sequence[bytes]]) -> None:
+    def _advance(
+        self,
+        through: int | None,
+        hits: Mapping[int, Sequence[bytes]],
+        heard: Mapping[int, Sequence[tuple[int, bytes]]],
+    ) -> None:
         now = self._clock.now() // MS
         for worker in range(self._pool.size):
-            message = Advance(self.epoch, through, now, self._reached, tuple(hits.get(worker, ())))
-            self._pool.send(worker, message)
+            found, told = tuple(hits.get(worker, ())), tuple(heard.get(worker, ()))
+            self._pool.send(worker, Advance(self.epoch, through, now, self._reached, found, told))
         self._pending.touched = True
 
     def _pass_time(self) -> None:
@@ -357,11 +427,20 @@ class Supervisor:
         if waited > STALLED_TICKS * self._settings.tick:
             self._at_end = frozenset()  # we were held up; what came meanwhile has not been seen
         busy = {partition for batch in self._in_flight.values() for partition in batch.positions}
-        reached = self._watermark.ticked(self._source.assignment(), self._at_end - busy, now)
+        self._let_time_move()
+        self._watermark.assign(self._inputs())
+        reached = self._watermark.ticked(self._at_end - busy, now)
         if reached != self._reached:
             self._reached = reached
             if any(self.holding) or self._pending.touched:
-                self._advance(None, {})
+                self._advance(None, {}, {})
+        if self._has_news():
+            self._pending.touched = True
+
+    def _has_news(self) -> bool:
+        """True if others are to be told of our inputs."""
+        share = self._share
+        return share is not None and not share.is_whole() and self._watermark.own() != share.told
 
     # --- committing -----------------------------------------------------------------------------
 
@@ -381,7 +460,13 @@ class Supervisor:
         self._barriers += 1
         everyone = set(range(self._pool.size))
         self._barrier = _AtBarrier(
-            self._barriers, pending, self._watermark.snapshot(), self._reached, self._arrivals, everyone
+            self._barriers,
+            pending,
+            self._watermark.snapshot(),
+            self._reached,
+            self._arrivals,
+            self._watermark.own(),
+            everyone,
         )
         self._pending = _Pending()
         for worker in sorted(everyone):
@@ -412,11 +497,16 @@ class Supervisor:
         outputs = Outputs(
             [record for alert in alerts for record in alert.records],
             pending.dead_letters,
-            self._leaving(barrier) if self._settings.keep_state else (),
         )
         moved = {p: offset for p, offset in pending.positions.items() if self.committed.get(p) != offset}
+        share = self._share
+        if share is not None:
+            away = share.words(pending.away, barrier.own)
+            outputs = outputs._replace(changes=self._leaving(share, barrier), away=away)
         if any(outputs) or moved:
-            self._deliver(outputs, moved)
+            self._deliver(outputs, moved if share is None else moved or share.fence(self.committed))
+        if share is not None:
+            share.told.update(barrier.own)
         self.committed.update(moved)
         for answer in barrier.answers:
             self._take_over(answer.changes)
@@ -446,13 +536,17 @@ class Supervisor:
             )
         )
 
-    def _leaving(self, barrier: _AtBarrier) -> list[StateChange]:
-        """The state changes of a barrier, and where it stands; the latter alone is not worth a commit."""
+    def _leaving(self, share: Share, barrier: _AtBarrier) -> list[StateChange]:
+        """The state changes of a barrier, and where the state partitions stand that it touched."""
         changes = [change for answer in barrier.answers for change in answer.changes]
-        if changes or barrier.pending.positions:
-            positions = {**self.committed, **barrier.pending.positions}
-            standing = Standing.of(barrier.arrivals, barrier.reached, barrier.watermark.progress, positions)
-            changes.append(standing.change())
+        touched = {change.partition for change in changes}
+        touched |= {n for n in share.kept if share.partition(n) in barrier.pending.positions}
+        positions = {**self.committed, **barrier.pending.positions}
+        inputs = {p: positions[p] for p in share.inputs(positions)}
+        for number in sorted(touched):
+            own = {p: positions[p] for p in (share.partition(number),) if p in positions}
+            standing = Standing.of(barrier.arrivals, barrier.watermark.heard(number), {**inputs, **own})
+            changes.append(standing.change(number))
         return changes
 
     def _deliver(self, outputs: Outputs, positions: Mapping[Partition, int]) -> None:
@@ -501,7 +595,26 @@ class Supervisor:
         self._restore_workers()
         self._at_end = frozenset()
         self._source.seek(self.committed)
+        self._begin_share()
         self._observer.rewound(reason, dict(self.committed))
+
+    def _begin_share(self) -> None:
+        """A new epoch has begun: which inputs are read here, whether hits are still to be read."""
+        share = self._share
+        self._watermark.assign(self._inputs())
+        if share is None:
+            return
+        share.rewound()
+        self._is_behind, self._caught_up_at = True, 0
+        self._look_whether_caught_up()
+        self._let_time_move()
+        # What was read back may wait for nothing but time, and what we hold is to be counted anew.
+        self._pending.touched = True
+
+    def _inputs(self) -> frozenset[Partition]:
+        """The input partitions that are read here."""
+        assigned = self._source.assignment()
+        return assigned if self._share is None else self._share.inputs(assigned)
 
     def _restore_workers(self) -> None:
         for worker in range(self._pool.size):
@@ -510,7 +623,8 @@ class Supervisor:
                 for partition, own in self._state.items()
                 if partition % self._pool.size == worker
             }
-            self._pool.send(worker, Restore(self.epoch, self._reached, entries))
+            kept = None if self._share is None else self._share.kept
+            self._pool.send(worker, Restore(self.epoch, self._reached, entries, kept))
 
     def _forget_uncommitted(self) -> None:
         self._in_flight.clear()
@@ -555,6 +669,6 @@ class Supervisor:
         if self._ended and not self._closing and not self.stopping:
             self._closing = True
             self._reached = END_OF_TIME
-            self._advance(None, {})
+            self._advance(None, {}, {})
         elif (self._closing or self.stopping) and not self._pending.touched:
             self.finished = True

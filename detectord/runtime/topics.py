@@ -86,7 +86,7 @@ def expected(config: Config) -> list[Expected]:
         Expected(config.alert_topic, 6, {**kept, "retention.ms": str(14 * DAY)}, checked=()),
         Expected(config.dlq_topic, 1, {**kept, "retention.ms": str(14 * DAY)}),
         Expected(f"{prefix}.ledger", 1, {**kept, "retention.ms": str(30 * DAY)}),
-        Expected(f"{prefix}.hits", per_state, {**kept, "retention.ms": str(DAY)}, exact=True),
+        Expected(config.hits_topic, per_state, {**kept, "retention.ms": str(DAY)}, exact=True),
         Expected(
             config.state_topic,
             per_state,

@@ -33,7 +33,7 @@ from detectord.compiler.emit import Overflow
 from detectord.engine.bounds import shortened
 from detectord.engine.detection import Detection
 from detectord.engine.detector import Detector, EngineSettings, Rank
-from detectord.engine.hits import EventHits
+from detectord.engine.hits import EventHits, renumbered
 from detectord.engine.state import StateError
 from detectord.engine.tallies import Tallies
 from detectord.eql.text import Scalar, string_of
@@ -43,6 +43,7 @@ from detectord.events.identity import renamed
 from detectord.events.identity import sid as identity
 from detectord.events.record import DeadLetter, Partition, Record
 from detectord.events.trim import trim
+from detectord.hits_topic import MOST_BYTES, PackedHits
 from detectord.rules.rule import Rule
 from detectord.runtime.profiler import Profiler
 from detectord.runtime.protocol import (
@@ -111,6 +112,7 @@ class Worker:
         self._alerts = alerts
         self._detector = Detector(rules, settings.engine, self._revive)
         self._epoch = 0
+        self._kept: frozenset[int] | None = None
         self._parked: dict[int, list[EventHits]] = {}
         self._done: list[RankedAlert] = []
 
@@ -132,6 +134,7 @@ class Worker:
     def _evaluate(self, batch: Batch) -> Outcome:
         alerts: list[RankedAlert] = []
         spread: dict[int, list[EventHits]] = {}
+        elsewhere: dict[int, list[EventHits]] = {}
         progress: dict[Partition, int] = {}
         dead: list[DeadLetter] = []
         tallies: Tallies = Counter()
@@ -149,7 +152,10 @@ class Worker:
                     continue
                 alerts.extend(found[0])
                 for hits in found[1]:
-                    spread.setdefault(hits.partition % self._settings.workers, []).append(hits)
+                    if self._kept is None or hits.partition in self._kept:
+                        spread.setdefault(hits.partition % self._settings.workers, []).append(hits)
+                    else:
+                        elsewhere.setdefault(hits.partition, []).append(hits)
             tallies["decoded", chunk.topic] += len(chunk.values) - (len(dead) - failed)
         self._count_routes(spread, tallies)
         tallies.update(self._measured)
@@ -170,6 +176,7 @@ class Worker:
             progress,
             dead,
             tallies,
+            away={partition: _packed(hits, tallies) for partition, hits in elsewhere.items()},
         )
 
     def _evaluate_record(
@@ -269,6 +276,10 @@ class Worker:
         arrived = self._parked.pop(message.through, []) if message.through is not None else []
         for packed in message.hits:
             arrived.extend(_unpack(packed))
+        by_arrival = self._settings.engine.by_arrival
+        for first, packed in message.heard:
+            heard = enumerate(_unpack(packed), first)
+            arrived.extend(renumbered(event, arrival, by_arrival=by_arrival) for arrival, event in heard)
         self._detector.receive(arrived)
         for rank, detection in self._detector.advance(message.watermark):
             found = self._format(rank, detection, message.now, self._detector.tallies)
@@ -290,6 +301,7 @@ class Worker:
 
     def _restore(self, message: Restore) -> Unreadable | None:
         self._epoch = message.epoch
+        self._kept = message.kept
         self._parked.clear()
         self._done.clear()
         try:
@@ -357,6 +369,41 @@ def serve(pipe: Connection, start: WorkerStart) -> None:
                 reply = reply._replace(resident_bytes=_resident_bytes())
             if reply is not None:
                 pipe.send(reply._replace(busy=time.monotonic() - began))
+
+
+def _packed(hits: Iterable[EventHits], tallies: Tallies) -> list[PackedHits]:
+    """Hits for a state partition that another instance keeps, in pieces that fit its topic's records."""
+    packs: list[PackedHits] = []
+    piece: list[bytes] = []
+    size = 0
+
+    def close() -> None:
+        nonlocal size
+        if piece:
+            packs.append(PackedHits(len(piece), _list_head(len(piece)) + b"".join(piece)))
+            piece.clear()
+            size = 0
+
+    for event in hits:
+        packed = _pack(event)
+        if len(packed) > MOST_BYTES - _LIST_HEAD_BYTES:
+            tallies["hits_dropped", "too_large"] += len(event.hits)
+            continue
+        if size + len(packed) > MOST_BYTES - _LIST_HEAD_BYTES:
+            close()
+        piece.append(packed)
+        size += len(packed)
+        tallies["hits", "remote"] += 1
+    close()
+    return packs
+
+
+_LIST_HEAD_BYTES = 5
+
+
+def _list_head(count: int) -> bytes:
+    """How MessagePack begins a list of so many."""
+    return b"\xdd" + count.to_bytes(4, "big")
 
 
 def _capped(rule: CompiledRule, max_span: int | None) -> CompiledRule:

@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 from detectord.alerts import AlertRecord
 from detectord.engine.state import StateChange
 from detectord.events.record import DeadLetter, Positions
+from detectord.hits_topic import AwayRecord
 
 
 class Outputs(NamedTuple):
@@ -21,6 +22,8 @@ class Outputs(NamedTuple):
     dead_letters: Sequence[DeadLetter]
     changes: Sequence[StateChange] = ()
     """What changed in the state; for a transactional sink only."""
+    away: Sequence[AwayRecord] = ()
+    """What other instances are told; for a transactional sink only."""
 
 
 class DeliveryError(Exception):

@@ -7,12 +7,13 @@ outlive it as a cluster outlives instances; a reader of committed records sees w
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import NamedTuple
 
 from detectord.alerts import AlertRecord
 from detectord.events.record import DeadLetter, Positions
+from detectord.hits_topic import AwayRecord
 from detectord.sinks import DeliveryError, EndedError, Outputs
 
 
@@ -71,19 +72,21 @@ STEPS = ("begin", "produce", "send positions", "commit", "hear of it")
 
 
 class MemoryTopics:
-    """What is committed: alerts, dead letters, and the state entries by state partition."""
+    """What is committed: alerts, dead letters, the state entries by state partition, and by state partition what
+    instances told each other."""
 
     def __init__(self) -> None:
         self.alerts: list[AlertRecord] = []
         self.dead_letters: list[DeadLetter] = []
         self.state: dict[int, dict[bytes, bytes]] = {}
-        self.generation = 0
-        """Of the sinks; only the newest may commit."""
+        self.away: list[AwayRecord] = []
+        self.generation: Counter[str] = Counter()
+        """Of the sinks of a name; only the newest may commit."""
 
 
 class TransactionalMemorySink:
-    """Commits everything or nothing. `reached` is told each of STEPS as it is begun, and may raise what
-    happens there: the end of the process, or an error of a sink.
+    """Commits everything or nothing, in the name of an instance. `reached` is told each of STEPS as it is begun,
+    and may raise what happens there: the end of the process, or an error of a sink.
     """
 
     def __init__(
@@ -91,9 +94,11 @@ class TransactionalMemorySink:
         topics: MemoryTopics,
         commit_positions: Callable[[Positions], None] = lambda _: None,
         reached: Callable[[str], None] = lambda _: None,
+        name: str = "",
     ) -> None:
-        topics.generation += 1
-        self._generation = topics.generation
+        topics.generation[name] += 1
+        self._name = name
+        self._generation = topics.generation[name]
         self._topics = topics
         self._commit_positions = commit_positions
         self._reached = reached
@@ -102,8 +107,9 @@ class TransactionalMemorySink:
         """One transaction; see `Sink.commit`."""
         for step in STEPS[:-1]:
             self._reached(step)
-        if self._generation != self._topics.generation:
+        if self._generation != self._topics.generation[self._name]:
             raise EndedError("another sink has taken the place of this one")
+        self._commit_positions(positions)
         self._topics.alerts += outputs.alerts
         self._topics.dead_letters += outputs.dead_letters
         for partition, key, value in outputs.changes:
@@ -112,7 +118,7 @@ class TransactionalMemorySink:
                 entries.pop(key, None)
             else:
                 entries[key] = value
-        self._commit_positions(positions)
+        self._topics.away += outputs.away
         self._reached(STEPS[-1])
 
     def close(self) -> None:

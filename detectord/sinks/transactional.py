@@ -1,4 +1,4 @@
-"""Everything a barrier covers in one transaction: alerts, dead letters, state changes, positions.
+"""Everything a barrier covers in one transaction: alerts, dead letters, state changes, hits, positions.
 
 Rule 1: a transaction is open only while it is being committed. Nothing is polled meanwhile, so the assignment
 cannot change under it, and none outlives its assignment. The group's metadata is asked for anew each time.
@@ -26,10 +26,11 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from detectord.events.record import Positions
+from detectord.hits_topic import AwayRecord
 from detectord.kafka import EventHook, KafkaSettings, describe, ignore
 from detectord.sinks import DeliveryError, EndedError, Outputs, PositionsRefusedError
 from detectord.sinks.messages import DEAD_LETTER_LIMIT, TOO_BIG, Message, Messages
-from detectord.state_topic import Claim, Pieces, StateRecord
+from detectord.state_topic import WITH_STATE, Claim, Pieces, StateRecord
 
 TICK_SECONDS = 1.0
 
@@ -46,7 +47,7 @@ _REFUSED = frozenset(
 
 
 class TransactionalSink:
-    """Commits to `alert_topic`, `dead_letter_topic` and `state_topic`, and stores positions in the group.
+    """Commits to the topics of alerts, dead letters, state and hits, and stores positions in the group.
 
     `membership` gives the group's metadata for positions (`KafkaSource.membership`), and raises
     KafkaException if one of them is of a partition that is not ours. `deadline`: seconds that one commit has.
@@ -61,6 +62,7 @@ class TransactionalSink:
         alert_topic: str,
         dead_letter_topic: str,
         state_topic: str,
+        hits_topic: str,
         dead_letter_limit: int = DEAD_LETTER_LIMIT,
         deadline: float = 30.0,
         tick: Callable[[], None] = lambda: None,
@@ -71,6 +73,7 @@ class TransactionalSink:
         self._membership = membership
         self._messages = Messages(alert_topic, dead_letter_topic, dead_letter_limit, on_event)
         self._state_topic = state_topic
+        self._hits_topic = hits_topic
         self._deadline = deadline
         self._tick = tick
         self._on_event = on_event
@@ -111,14 +114,14 @@ class TransactionalSink:
 
     def claim(self, claim: Claim) -> None:
         """Write a claim on the state, in a transaction of its own; raises as `commit`."""
-        self._transact([], [claim.record()], {})
+        self._transact([], [claim.record()], (), {})
 
     # The Sink protocol.
 
     def commit(self, outputs: Outputs, positions: Positions) -> None:
         """One transaction; see `Sink.commit`."""
         records = (record for change in outputs.changes for record in self.pieces.records(change))
-        self._transact(self._messages.of(outputs), records, positions)
+        self._transact(self._messages.of(outputs), records, outputs.away, positions)
         for change in outputs.changes:
             self.pieces.written(change)
 
@@ -129,7 +132,11 @@ class TransactionalSink:
     # A transaction.
 
     def _transact(
-        self, messages: Iterable[Message], records: Iterable[StateRecord], positions: Positions
+        self,
+        messages: Iterable[Message],
+        records: Iterable[StateRecord],
+        away: Iterable[AwayRecord],
+        positions: Positions,
     ) -> None:
         producer = self._producer
         assert producer is not None, "a sink is opened first"
@@ -140,8 +147,10 @@ class TransactionalSink:
                 self._send(producer, message)
             for partition, key, value in records:
                 self._produce(producer, self._state_topic, value, key, partition=partition)
+            for partition, value in away:
+                self._produce(producer, self._hits_topic, value, None, partition=partition)
             if positions:
-                offsets = [TopicPartition(*p, offset) for p, offset in sorted(positions.items())]
+                offsets = [TopicPartition(*p, offset, WITH_STATE) for p, offset in sorted(positions.items())]
                 self._call(producer.send_offsets_to_transaction, offsets, self._membership(positions))
         except KafkaException as e:
             raise self._aborted(producer, e.args[0]) from e

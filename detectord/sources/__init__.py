@@ -14,12 +14,14 @@ class SourceError(Exception):
 class Poll(NamedTuple):
     """What one poll brought: records in partition order; the partitions whose end was reached and
     not left again; whether the assignment changed since the last poll (then everything not yet
-    committed must be read again); whether the input is finite and this was its last record."""
+    committed must be read again), and which partitions left, even if they came back since; whether
+    the input is finite and this was its last record."""
 
     records: list[Record]
     at_end: frozenset[Partition]
     rebalanced: bool = False
     finished: bool = False
+    left: frozenset[Partition] = frozenset()
 
 
 class Source(Protocol):
@@ -41,4 +43,17 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Leave; nothing is committed by closing."""
+        ...
+
+
+class GroupSource(Source, Protocol):
+    """A source that is one member of a group, which shares the partitions out."""
+
+    def partitions(self) -> frozenset[Partition]:
+        """Every partition of the topics that are read, whoever of the group reads it, as far as is known."""
+        ...
+
+    def position(self, partition: Partition) -> int:
+        """The offset that an assigned partition is read at next; at its end that is behind everything that
+        is there, also what is no record."""
         ...

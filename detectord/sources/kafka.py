@@ -75,9 +75,10 @@ class Gap(NamedTuple):
 class KafkaSource:
     """Topics read as a member of the group `settings.group`.
 
-    `start` is where a partition begins for which the group has no position: `latest`, `earliest`,
-    or an ISO 8601 time (UTC unless it says otherwise), meaning the first record stored at or after
-    it. `gaps` holds what was found missing, oldest first; whoever reads it takes entries out.
+    `start` is where a partition begins for which the group has no position: `latest`, `earliest`, or an ISO
+    8601 time (UTC unless it says otherwise), meaning the first record stored at or after it; of the topics
+    `whole`, read besides `topics`, nothing is left out. `gaps` holds what was found missing, oldest first;
+    whoever reads it takes entries out.
 
     Events told to `on_event`: source.started (the partitions with their offsets), source.revoked,
     source.lost, source.gap, and the errors of `detectord.kafka.describe`.
@@ -93,6 +94,7 @@ class KafkaSource:
         topics: Sequence[str],
         *,
         start: str = "latest",
+        whole: Sequence[str] = (),
         on_event: EventHook = ignore,
         pause_after: float = 2.0,
         clock: Callable[[], float] = time.monotonic,
@@ -112,8 +114,11 @@ class KafkaSource:
         self._polled_at = clock()
         self._paused = False
         self._rebalanced = False
+        self._left: set[Partition] = set()
         self._joined = False
-        self._topics = list(topics)
+        self._topics = [*topics, *whole]
+        self._whole = frozenset(whole)
+        self._partitions: frozenset[Partition] = frozenset()
         self._fatal: KafkaError | None = None
         client = settings.consumer()
         self._cooperative = "cooperative" in str(client["partition.assignment.strategy"])
@@ -145,11 +150,20 @@ class KafkaSource:
         if self._fatal is not None:
             raise SourceError(f"the Kafka consumer cannot go on: {self._fatal.str()}")
         rebalanced, self._rebalanced = self._rebalanced, False
-        return Poll(records, frozenset(self._at_end), rebalanced)
+        left, self._left = frozenset(self._left), set()
+        return Poll(records, frozenset(self._at_end), rebalanced, left=left)
 
     def assignment(self) -> frozenset[Partition]:
         """The partitions read now; those whose start is not known yet are not among them."""
         return frozenset(self._position)
+
+    def partitions(self) -> frozenset[Partition]:
+        """See `GroupSource.partitions`; as the broker told when the last partitions came."""
+        return self._partitions | self._position.keys()
+
+    def position(self, partition: Partition) -> int:
+        """See `GroupSource.position`."""
+        return self._position[partition]
 
     def seek(self, positions: Positions) -> None:
         """Read on exactly at `positions`; see `Source.seek`. Positions of partitions that are not
@@ -323,6 +337,7 @@ class KafkaSource:
         for marks in (self._waiting, self._broken, self._at_end):
             marks -= gone
         self._rebalanced = self._rebalanced or bool(started)
+        self._left |= started
         self._on_event(event, {"partitions": sorted(gone)})
 
     # What the next poll does about it.
@@ -342,6 +357,7 @@ class KafkaSource:
 
     def _start_waiting(self) -> None:
         waiting = sorted(self._waiting)
+        self._partitions = self._known_partitions()
         committed = self._committed(waiting)
         fresh = [p for p in waiting if p not in committed]
         starts = committed | {p: self._first[p] for p in fresh if p in self._first}
@@ -372,12 +388,16 @@ class KafkaSource:
             if topic not in self._counts:
                 metadata = self._consumer.list_topics(topic, timeout=ANSWER_SECONDS)
                 self._counts[topic] = len(metadata.topics[topic].partitions)
-            added = number >= self._counts[topic]
+            added = topic in self._whole or number >= self._counts[topic]
             wanted[topic, number] = OFFSET_BEGINNING if added else self._configured_start
         found = self._look_up(wanted)
         # No record at or after the time: then from what comes next.
         late = {p: OFFSET_END for p, offset in found.items() if offset < 0}
         return found | self._look_up(late)
+
+    def _known_partitions(self) -> frozenset[Partition]:
+        topics = self._consumer.list_topics(timeout=ANSWER_SECONDS).topics
+        return frozenset((t, number) for t in self._topics if t in topics for number in topics[t].partitions)
 
     def _look_up(
         self, wanted: Mapping[Partition, int], *, timeout: float = ANSWER_SECONDS

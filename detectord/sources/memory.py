@@ -56,15 +56,17 @@ class MemorySource:
         self._first: dict[Partition, int] = {}
         self._position: dict[Partition, int] = {}
         self._next: frozenset[Partition] | None = None
+        self._left: frozenset[Partition] = frozenset()
         self._error: SourceError | None = None
         self._start(log.records if assignment is None else assignment)
 
     # On cue.
 
     def rebalance(self, assignment: Iterable[Partition]) -> None:
-        """From the next poll on, read these partitions: those read already go on where they are,
-        the others start at their committed position."""
+        """From the next poll on, read these partitions: those read already, and not taken away by an
+        earlier call meanwhile, go on where they are, the others start at their committed position."""
         self._next = frozenset(assignment)
+        self._left |= self._position.keys() - self._next
 
     def fail(self, message: str = "this source was told to fail") -> None:
         """Let the next poll raise SourceError."""
@@ -80,18 +82,27 @@ class MemorySource:
             raise error
         rebalanced = self._next is not None
         if self._next is not None:
-            kept = self._next & self._position.keys()
+            kept = (self._next & self._position.keys()) - self._left
             self._position = {p: self._position[p] for p in kept}
             self._start(self._next - kept)
             self._next = None
+        left, self._left = self._left, frozenset()
         records = self._take(limit)
         at_end = frozenset(p for p, offset in self._position.items() if offset >= len(self.log.records[p]))
         finished = self.log.finished and len(at_end) == len(self._position)
-        return Poll(records, at_end, rebalanced, finished)
+        return Poll(records, at_end, rebalanced, finished, left)
 
     def assignment(self) -> frozenset[Partition]:
         """The partitions read now."""
         return frozenset(self._position)
+
+    def partitions(self) -> frozenset[Partition]:
+        """All there are."""
+        return frozenset(self.log.records)
+
+    def position(self, partition: Partition) -> int:
+        """See `Source.position`."""
+        return self._position[partition]
 
     def seek(self, positions: Positions) -> None:
         """Read on at `positions`; see `Source.seek`."""
