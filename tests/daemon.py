@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -150,6 +151,7 @@ class Topics:
         self._alerts = f"{self.prefix}.alerts"
         self._dead_letters = f"{self.prefix}.dlq"
         self.state = f"{self.prefix}.state"
+        self.hits = f"{self.prefix}.hits"
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap_servers,
@@ -175,11 +177,14 @@ class Topics:
         """The topics that are used in any mode of delivery."""
         return self.input, self._alerts, self._dead_letters
 
-    def send(self, values: Iterable[bytes | dict[str, Any]]) -> int:
+    def send(self, values: Iterable[bytes | dict[str, Any]], rng: random.Random | None = None) -> int:
+        """Events go to the partition of their host, with `rng` to any."""
         count = 0
         for value in values:
             is_event = isinstance(value, dict)
             key = value["host"]["id"].encode() if isinstance(value, dict) else None
+            if rng is not None:
+                key = rng.randbytes(8)
             self._producer.produce(self.input, json.dumps(value).encode() if is_event else value, key=key)
             count += 1
         assert self._producer.flush(30) == 0

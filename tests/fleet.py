@@ -1,11 +1,12 @@
 """Several instances of the daemon's loop in memory, in one group: real supervisors and workers, no broker.
 
-The group does what Kafka's does, by chance: it shares the partitions of the inputs and of the hits topic out, and
-shares them out anew when somebody comes, goes, or does not answer for too long. A partition that moves is given
-to its new reader only when the former one has heard that it lost it, or was put out. It refuses positions of
-who is no member, or does not know yet how things stand; not of who commits partitions of others. Instances die
-at any step, stop for a while and go on as if nothing had happened, come back with another number of workers.
-At the end the committed alerts must be those of the plain batch answer, each exactly once.
+The group does what Kafka's does, by chance: it shares the partitions of the inputs and of the hits topic
+out, and shares them out anew when somebody comes, goes, or does not answer for too long. A partition that
+moves is given to its new reader only when the former one has heard that it lost it, or was put out. It
+refuses positions of who is no member, or does not know yet how things stand; not of who commits partitions
+of others. Instances die at any step, stop for a while and go on as if nothing had happened, come back with
+another number of workers. At the end the committed alerts must be those of the plain batch answer, each
+exactly once.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from detectord.sources.memory import MemoryLog, MemorySource
 
 HITS = "hits"
 GROUP = "g"
+FAULTY_TURNS = 600
+"""After so many turns nothing bad happens any more, or a history might never end."""
 
 
 class Member(MemorySource):
@@ -119,12 +122,15 @@ class Store:
 
     topics: MemoryTopics
     log: MemoryLog
+    restored: set[bytes]
+    """First letters of the keys of the entries that were ever read back."""
 
     def restore(self, partitions: Collection[int]) -> Restored:
         state = {n: dict(self.topics.state.get(n, {})) for n in partitions}
         standings = take_standings(state, partitions)
         for standing in standings.values():
             assert all(self.log.committed[p] >= offset for p, offset in standing.committed().items())
+        self.restored |= {key[:1] for entries in state.values() for key in entries}
         return Restored(state, standings)
 
     def ends(self, partitions: Collection[int]) -> Mapping[int, int]:
@@ -142,7 +148,11 @@ class _Sink(TransactionalMemorySink):
         assert positions, "a commit without positions fences nobody"
         try:
             super().commit(outputs, positions)
+        except PositionsRefusedError:
+            self._fleet.refused += 1
+            raise
         finally:
+            self._fleet.heard += len(self._fleet.topics.away)
             for number, value in self._fleet.topics.away:
                 self._fleet.history.log.append((HITS, number), value)
             self._fleet.topics.away.clear()
@@ -162,8 +172,9 @@ class Instance:
 @dataclass
 class Fleet:
     """Instances at work on the log of a history. Chances are for each turn of an instance, or step of a
-    transaction: that the process dies, that it stands still for a while, that a commit has to be given up, that a
-    worker dies, that the group shares out anew."""
+    transaction: that the process dies, that it stands still for a while, that a commit has to be given up,
+    that a worker dies, that the group shares out anew. `die_at`: exactly that step of a transaction is
+    fatal."""
 
     seed: int
     most: int = 3
@@ -172,11 +183,13 @@ class Fleet:
     failure: float = 0.0
     crash: float = 0.0
     rebalance: float = 0.0
+    die_at: int | None = None
+    steps: int = 0
     deaths: int = 0
-    put_out: int = 0
+    zombies: int = 0
     refused: int = 0
     heard: int = 0
-    kinds: set[bytes] = field(default_factory=set)
+    restored: set[bytes] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.history = History(self.seed)
@@ -185,7 +198,7 @@ class Fleet:
         self.engine = EngineSettings(partitions=self.rng.choice([2, 4, 8]))
         log.records.update({(HITS, n): [] for n in range(self.engine.partitions)})
         self.topics = MemoryTopics()
-        self.store = Store(self.topics, log)
+        self.store = Store(self.topics, log, self.restored)
         self.group = Group(log, self.rng)
         self.instances: dict[str, Instance] = {}
         self.calm = False
@@ -195,7 +208,7 @@ class Fleet:
         names = [f"i{n}" for n in range(self.rng.randint(1, self.most))]
         absent = dict.fromkeys(names, 0)
         for turn in range(200_000):
-            self.calm = turn > 3_000
+            self.calm = turn > FAULTY_TURNS
             for name in [name for name in absent if absent[name] <= turn]:
                 del absent[name]
                 self._start(name)
@@ -217,7 +230,8 @@ class Fleet:
 
     def reached(self, step: str) -> None:
         """A step of a transaction."""
-        if self._happens(self.death):
+        self.steps += 1
+        if self.steps == self.die_at or self._happens(self.death):
             raise InstanceDiedError(step)
         if step != STEPS[-1] and self._happens(self.failure):
             raise self.rng.choice([PositionsRefusedError, DeliveryError])(step)
@@ -236,7 +250,7 @@ class Fleet:
         if self._happens(self.standstill):
             instance.stopped = self.rng.randint(1, 60)
             if self.rng.random() < 0.5:
-                self.put_out += 1
+                self.zombies += 1
                 self.group.put_out(instance.member.name)
             return
         instance.pool.crash = 0.0 if self.calm else self.crash

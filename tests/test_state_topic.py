@@ -7,7 +7,7 @@ import pytest
 from detectord.engine.state import StateChange, StateError
 from detectord.state_topic import CLAIM, FORMAT, PIECE_BYTES, Claim, Pieces, Stored
 
-OURS = Claim(FORMAT, "g", "i0", 64)
+OURS = Claim(FORMAT, "g", 64)
 
 
 class Log:
@@ -76,7 +76,7 @@ def test_a_commit_that_failed_changes_nothing_about_the_pieces() -> None:
 
 def test_the_first_claim_holds() -> None:
     log = Log()
-    log.claim(Claim(FORMAT, "g", "i1", 64))
+    log.claim(Claim(FORMAT, "h", 64))
     log.write(1, b"p", b"x")
     assert log.stored.owner() == OURS
 

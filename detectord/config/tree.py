@@ -160,8 +160,8 @@ class DeliveryConfig(Section, frozen=True):
 
     mode: Literal["at_least_once", "exactly_once"] = "at_least_once"
     """`exactly_once`: alerts, dead letters, the state of sequences and positions in one transaction, so that
-    a crash loses and repeats nothing; needs a broker with transactions, the state topic, and one instance
-    a group. `at_least_once`: after a crash an alert may be published again, with the same id, and half-done
+    a crash loses and repeats nothing; needs a broker with transactions, and the topics of state and hits.
+    `at_least_once`: after a crash an alert may be published again, with the same id, and half-done
     sequences are lost."""
     commit_interval: Duration = Duration.parse("500ms")
     """Longest time between two commits while there is something to commit."""

@@ -122,10 +122,7 @@ class EventTimeWatermark:
         self.assigned = now
         for state, told in self.told.items():
             self.told[state] = _merged(told, {p: self.state_of(p) for p in gone})
-            times = ((p, told[p].time) for p in came & told.keys())
-            for partition, time in times:
-                if time is not None:
-                    self.progress[partition] = max(time, self.progress.get(partition, time))
+        self._learn()
         for partition in gone | came:
             self.idle_since.pop(partition, None)
             self.idle.discard(partition)
@@ -135,6 +132,15 @@ class EventTimeWatermark:
         """See `Watermark`."""
         self.told, self.inputs, self.reached = dict(told), frozenset(inputs), None
         self._others.clear()
+        self._learn()
+
+    def _learn(self) -> None:
+        """Of inputs that are read here it is true, too, what anybody was told."""
+        for told in self.told.values():
+            for partition in self.assigned & told.keys():
+                time = told[partition].time
+                if time is not None:
+                    self.progress[partition] = max(time, self.progress.get(partition, time))
 
     def hear(self, state: int, told: Mapping[Partition, Told]) -> None:
         """See `Watermark`."""

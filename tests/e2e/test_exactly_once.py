@@ -8,8 +8,9 @@ import random
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from daemon import Daemon, Topics, wait_until
@@ -31,6 +32,7 @@ def topics(real_kafka: Cluster) -> Iterator[Topics]:
     topics = Topics(real_kafka.bootstrap_servers)
     real_kafka.create(topics.names(), 4)
     real_kafka.create([topics.state], 8, cleanup_policy="compact", segment_ms="1000")
+    real_kafka.create([topics.hits], 8)
     yield topics
     topics.close()
 
@@ -92,25 +94,93 @@ def test_a_clean_stop_keeps_half_done_sequences(topics: Topics, tmp_path: Path) 
     assert topics.ids() == expected_ids([*first, *second], tmp_path)
 
 
-def test_another_instance_of_the_group_is_refused_and_the_first_does_not_notice(
-    topics: Topics, tmp_path: Path
-) -> None:
-    folder = tmp_path / "second"
-    folder.mkdir()
+class Fleet:
+    """Instances of one group, by name."""
+
+    def __init__(self, topics: Topics, folder: Path, names: list[str]) -> None:
+        self._topics = topics
+        self._folder = folder
+        self.daemons: dict[str, Daemon] = {}
+        self._stack = ExitStack()
+        for name in names:
+            (folder / name).mkdir()
+            self.start(name)
+
+    def start(self, name: str) -> None:
+        daemon = Daemon(self._folder / name, self._topics, instance=name, **EXACTLY_ONCE)
+        self.daemons[name] = self._stack.enter_context(daemon)
+
+    def read(self) -> float:
+        """Records that were committed, by those who live."""
+        return sum(each.metric("detectord_input_records_total") for each in self.daemons.values())
+
+    def hits(self, route: str) -> float:
+        return sum(
+            float(line.rsplit(" ", 1)[1])
+            for each in self.daemons.values()
+            for line in each.get("/metrics")[1].splitlines()
+            if line.startswith(f'detectord_hits_total{{route="{route}"}}')
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        self._stack.__exit__(*details)
+
+
+def attack_in_rounds(rng: random.Random) -> list[list[dict[str, Any]]]:
+    """Two-step attacks of sixty hosts, some of them too slow to be one; at last what moves event time on."""
     now = time.time()
-    with Daemon(tmp_path, topics, **EXACTLY_ONCE) as first:
-        topics.send([usermod(1, now)])
-        wait_until(topics.ids, "the first alert")
-        with Daemon(folder, topics, is_refused=True, instance="e2e-1", **EXACTLY_ONCE) as second:
-            assert second.process is not None
-            assert second.process.returncode == 78
-        refused = message(second, "state.refused")
-        assert refused is not None
-        assert "belongs to instance e2e-0, not to e2e-1" in refused["error"]["message"]
-        topics.send([usermod(2, now + 1)])
-        wait_until(lambda: len(topics.ids()) == 2, "the second alert")
-        assert message(first, "source.revoked") is None
-        assert first.stop() == 0
+    hosts = range(60)
+    forks = [event for h in hosts for event in (fork(h, now + h / 1000), noise(h, now + h / 1000))]
+    connects = [connect(h, now + h / 1000 + (0.9 if h % 3 else 1.1)) for h in hosts]
+    attacks = [usermod(h, now + 2) for h in hosts if h % 7 == 0]
+    rounds = [forks[:60], forks[60:], connects[:20], connects[20:40], connects[40:] + attacks]
+    return [rng.sample(own, len(own)) for own in rounds] + [[noise(h, now + 60) for h in hosts]]
+
+
+def test_three_instances_that_are_killed_answer_as_one(topics: Topics, tmp_path: Path) -> None:
+    """The events of a host are spread over all partitions, so nearly every sequence is made of what two
+    instances have read."""
+    rng = random.Random(7)
+    rounds = attack_in_rounds(rng)
+    expected = expected_ids([event for own in rounds for event in own], tmp_path)
+    assert len(expected) == 40 + 9
+    with Fleet(topics, tmp_path, ["i0", "i1", "i2"]) as fleet:
+        for events in rounds[:-1]:
+            topics.send(events, rng)
+            victim = rng.choice(list(fleet.daemons))
+            kill_when_read(fleet.daemons[victim], 0)
+            fleet.start(victim)
+        topics.send(rounds[-1] * 4, rng)  # something in every partition
+        wait_until(lambda: len(topics.ids()) >= len(expected), "every alert has come")
+        assert fleet.hits("remote") > 0
+        for name in list(fleet.daemons):  # and a rolling restart
+            assert fleet.daemons[name].stop() == 0
+            fleet.start(name)
+    assert sorted(topics.ids()) == expected
+
+
+def test_an_instance_that_stood_still_for_too_long_does_no_harm(topics: Topics, tmp_path: Path) -> None:
+    """Half-done sequences move to the other one, and back."""
+    rng = random.Random(8)
+    rounds = attack_in_rounds(rng)
+    expected = expected_ids([event for own in rounds for event in own], tmp_path)
+    with Fleet(topics, tmp_path, ["i0", "i1"]) as fleet:
+        topics.send([*rounds[0], *rounds[1]], rng)
+        wait_until(lambda: fleet.read() == 120, "the first halves are read")
+        process = fleet.daemons["i0"].process
+        assert process is not None
+        os.kill(process.pid, signal.SIGSTOP)
+        topics.send([*rounds[2], *rounds[3]], rng)
+        other = fleet.daemons["i1"]
+        moved = "detectord_consumer_assigned_partitions"
+        wait_until(lambda: other.metric(moved) == 4, "the other one has all inputs")
+        os.kill(process.pid, signal.SIGCONT)
+        topics.send([*rounds[4], *rounds[5] * 4], rng)
+        wait_until(lambda: len(topics.ids()) >= len(expected), "every alert has come")
+    assert sorted(topics.ids()) == expected
 
 
 def test_a_second_process_of_the_same_name_takes_over_and_the_first_ends(

@@ -38,6 +38,7 @@ PLAIN_TALLIES = [
     (("no_time", "r-seq"), 11),
     (("key_tuples_capped", "r-seq"), 12),
     (("combinations_capped", "r-seq"), 3),
+    (("hits_dropped", "too_large"), 2),
     (("state_removed", "r-seq", "capacity"), 13),
     (("lineage_forgotten",), 14),
     (("worker_events", "1"), 14),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
+from fleet import Fleet
 from simulation import History
 
 from detectord.sinks.memory import STEPS
 
 BLOCKS = 20
 PER_BLOCK = 60
-DYING_PER_BLOCK = 25
+OF_SEVERAL_PER_BLOCK = 40
 
 
 @pytest.mark.parametrize("block", range(BLOCKS))
@@ -46,38 +49,52 @@ def test_the_histories_are_worth_running() -> None:
     assert rewinds > 10
 
 
+def fleet(seed: int, most: int = 3) -> Fleet:
+    """Instances to which everything bad happens, in most histories."""
+    return Fleet(
+        seed,
+        most=most,
+        death=0.01 if seed % 3 else 0.0,
+        standstill=0.01 if seed % 2 else 0.0,
+        failure=0.02 if seed % 5 else 0.0,
+        crash=0.01 if seed % 7 else 0.0,
+        rebalance=0.01,
+    )
+
+
 @pytest.mark.parametrize("block", range(BLOCKS))
-def test_histories_in_which_the_instance_itself_dies(block: int) -> None:
-    """Exactly once: the same answer, the same dead letters, whatever dies and whatever is given up."""
-    for seed in range(block * DYING_PER_BLOCK, (block + 1) * DYING_PER_BLOCK):
-        history = History(seed, crash=0.01 if seed % 3 else 0.0, rebalance=0.03 if seed % 2 else 0.0)
-        found = history.run_and_die(death=0.02, failure=0.02 if seed % 5 else 0.0)
-        assert found == history.expected(), f"seed {seed}"
-        assert len(history.topics.dead_letters) == history.dead, f"seed {seed}"
-        assert history.log.committed == {p: len(r) for p, r in history.log.records.items() if r}
+def test_histories_of_several_instances_that_die(block: int) -> None:
+    """Exactly once: the same answer, the same dead letters, whatever dies, moves or is given up."""
+    for seed in range(block * OF_SEVERAL_PER_BLOCK, (block + 1) * OF_SEVERAL_PER_BLOCK):
+        some = fleet(seed, 1 + seed % 3)
+        assert some.run() == some.history.expected(), f"seed {seed}"
+        assert len(some.topics.dead_letters) == some.history.dead, f"seed {seed}"
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_the_instance_dies_at_every_step_of_every_transaction(seed: int) -> None:
-    undisturbed = History(seed)
-    expected = undisturbed.expected()
-    assert undisturbed.run_and_die() == expected
+def test_an_instance_dies_at_every_step_of_every_transaction(seed: int) -> None:
+    undisturbed = Fleet(seed, most=2)
+    expected = undisturbed.history.expected()
+    assert undisturbed.run() == expected
     assert undisturbed.steps >= 2 * len(STEPS)
-    for step in range(1, undisturbed.steps + 1):
-        history = History(seed)
-        assert history.run_and_die(die_at=step) == expected, f"seed {seed}, death at step {step}"
-        assert history.instance_deaths == 1
-        assert len(history.topics.dead_letters) == history.dead
+    for step in range(1, undisturbed.steps + 1, 1 + undisturbed.steps // 60):
+        some = Fleet(seed, most=2, die_at=step)
+        assert some.run() == expected, f"seed {seed}, death at step {step}"
+        assert some.deaths == 1
+        assert len(some.topics.dead_letters) == some.history.dead
 
 
-def test_what_waits_for_time_survives_the_instance() -> None:
-    """Deaths come while there are half-done sequences and held hits, or they would prove nothing."""
-    kinds: set[bytes] = set()
-    deaths = 0
-    for seed in range(30):
-        history = History(seed)
-        history.run_and_die(death=0.05)
-        deaths += history.instance_deaths
-        kinds |= history.restored
-    assert deaths > 30
-    assert kinds >= {b"p", b"h", b"e", b"d", b"m"}
+def test_the_histories_of_several_instances_are_worth_running() -> None:
+    """State is there when instances die, moves, and hits pass between them; some are put out and go on."""
+    totals: Counter[str] = Counter()
+    restored: set[bytes] = set()
+    for seed in range(40):
+        some = fleet(seed)
+        some.run()
+        restored |= some.restored
+        totals.update(deaths=some.deaths, zombies=some.zombies, heard=some.heard, refused=some.refused)
+    assert restored >= {b"p", b"h", b"e", b"d", b"m"}
+    assert totals["deaths"] > 40
+    assert totals["zombies"] > 10
+    assert totals["refused"] > 10
+    assert totals["heard"] > 400

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 
 import pytest
+from fleet import GROUP, HITS, Store
 from simulation import BASE, SECOND, History, SimulatedPool, Watcher
 
 from detectord.engine.detector import EngineSettings
 from detectord.engine.state import StateError
-from detectord.engine.watermark import EventTimeWatermark
+from detectord.engine.watermark import EventTimeWatermark, Told
 from detectord.events.record import Positions
 from detectord.runtime.seams import Commit
+from detectord.runtime.share import Share
 from detectord.runtime.sharding import Router
-from detectord.runtime.standing import Standing, take_standing
+from detectord.runtime.standing import KEY, Standing, take_standings
 from detectord.runtime.supervisor import CrashLoopError, Settings, Supervisor
 from detectord.sinks import DeliveryError, EndedError, PositionsRefusedError
 from detectord.sinks.memory import MemorySink, MemoryTopics, TransactionalMemorySink
 from detectord.sources.memory import MemoryLog, MemorySource
+
+
+PARTITIONS = 8
 
 
 def refusing(source: MemorySource, rng: random.Random, chance: float) -> MemorySink:
@@ -99,15 +105,33 @@ class Reports(Watcher):
         self.commits.append(commit)
 
 
-def loop(log: MemoryLog, **settings: int) -> tuple[Supervisor, HandClock, Reports]:
+def loop(
+    log: MemoryLog, share: Callable[[MemorySource], Share] | None = None, **settings: int
+) -> tuple[Supervisor, HandClock, Reports]:
     """A supervisor over one worker that answers at once."""
     clock, reports = HandClock(), Reports()
     source = MemorySource(log)
-    pool = SimulatedPool(1, random.Random(0), EngineSettings())
+    pool = SimulatedPool(1, random.Random(0), EngineSettings(partitions=PARTITIONS))
     watermark = EventTimeWatermark(SECOND, 30 * SECOND)
-    sink, router = MemorySink(source.commit), Router(1, 64)
-    bounds = Settings(commit_interval=SECOND, **settings)
-    return Supervisor(source, sink, pool, router, watermark, clock, reports, bounds), clock, reports
+    sink, router = MemorySink(source.commit), Router(1, PARTITIONS)
+    bounds = Settings(commit_interval=SECOND, partitions=PARTITIONS, **settings)
+    own = None if share is None else share(source)
+    source.rebalance(log.records)
+    return Supervisor(source, sink, pool, router, watermark, clock, reports, bounds, own), clock, reports
+
+
+def sharing(topics: MemoryTopics, log: MemoryLog) -> Callable[[MemorySource], Share]:
+    """The share of who reads everything."""
+
+    def make(source: MemorySource) -> Share:
+        store = Store(topics, log, set())
+        return Share(source, store, group=GROUP, hits_topic=HITS, partitions=PARTITIONS)
+
+    return make
+
+
+def log_with_hits() -> MemoryLog:
+    return MemoryLog([("t", 0), *((HITS, n) for n in range(PARTITIONS))])
 
 
 def test_a_loop_that_was_held_up_takes_nobody_for_idle() -> None:
@@ -143,9 +167,19 @@ def test_dead_letters_count_towards_the_bytes_before_a_commit() -> None:
 
 
 def test_state_that_cannot_be_read_ends_the_instance() -> None:
-    supervisor, _, _ = loop(MemoryLog([("t", 0)]))
-    supervisor.resume({3: {b"?": b"x"}}, Standing())
+    topics = MemoryTopics()
+    topics.state[3] = {b"?": b"x", KEY: Standing().change(3).value or b""}
+    log = log_with_hits()
+    supervisor, _, _ = loop(log, sharing(topics, log))
     with pytest.raises(StateError, match="unknown kind"):
+        supervisor.run()
+
+
+def test_a_word_that_cannot_be_read_ends_the_instance() -> None:
+    log = log_with_hits()
+    log.append((HITS, 1), b"?")
+    supervisor, _, _ = loop(log, sharing(MemoryTopics(), log))
+    with pytest.raises(StateError, match=r"at offset 0 of hits\[1\] cannot be read"):
         supervisor.run()
 
 
@@ -160,31 +194,35 @@ def test_a_zombie_commits_nothing_and_ends() -> None:
     assert (topics.alerts, topics.dead_letters, history.log.committed) == ([], [], {})
 
 
+PROCESS = {"event": {"category": "process", "id": "1"}, "process": {"name": "a"}, "host": {"id": "h"}}
+
+
 def test_what_is_committed_says_where_event_time_stood() -> None:
     """A successor must not take for early what would have been late."""
-    log, topics = MemoryLog([("t", 0)]), MemoryTopics()
-    document = {"@timestamp": BASE // 1_000_000, "event": {"category": "process"}, "process": {"name": "a"}}
-    log.append(("t", 0), json.dumps(document).encode())
-    supervisor, clock, _ = loop(log, keep_state=True)
-    supervisor._sink = TransactionalMemorySink(topics)
+    log, topics = log_with_hits(), MemoryTopics()
+    log.append(("t", 0), json.dumps({"@timestamp": BASE // 1_000_000, **PROCESS}).encode())
+    supervisor, clock, _ = loop(log, sharing(topics, log))
+    supervisor._sink = TransactionalMemorySink(topics, log.committed.update)
     for _ in range(20):
         clock.time += SECOND // 4
         supervisor.step()
-    standing = take_standing(topics.state)
-    assert standing.reached == BASE - SECOND
-    assert standing.newest() == {("t", 0): BASE}
-    assert standing.committed() == {("t", 0): 1}
-    assert standing.arrivals == 1
+    standings = take_standings(topics.state, range(PARTITIONS))
+    written = [standing for standing in standings.values() if standing != Standing()]
+    assert written
+    for standing in written:
+        assert standing.progress() == {("t", 0): Told(BASE, False)}
+        assert standing.committed() == {("t", 0): 1}
+        assert standing.arrivals == 1
 
 
 def test_what_was_late_is_late_for_a_successor() -> None:
-    log = MemoryLog([("t", 0)])
-    document = {"event": {"category": "process", "id": "1"}, "process": {"name": "a"}, "host": {"id": "h"}}
-    log.append(("t", 0), json.dumps({"@timestamp": BASE // 1_000_000, **document}).encode())
-    supervisor, clock, reports = loop(log)
-    supervisor.resume(
-        {}, Standing(arrivals=7, reached=BASE + SECOND, progress=(("t", 0, BASE + 2 * SECOND),))
-    )
+    log, topics = log_with_hits(), MemoryTopics()
+    log.append(("t", 0), json.dumps({"@timestamp": BASE // 1_000_000, **PROCESS}).encode())
+    told = {("t", 0): Told(BASE + 2 * SECOND, False)}
+    for number in range(PARTITIONS):
+        topics.state[number] = {KEY: Standing.of(7, told, {}).change(number).value or b""}
+    supervisor, clock, reports = loop(log, sharing(topics, log))
+    supervisor._sink = TransactionalMemorySink(topics, log.committed.update)
     for _ in range(20):
         clock.time += SECOND // 4
         supervisor.step()
