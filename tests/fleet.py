@@ -1,12 +1,12 @@
 """Several instances of the daemon's loop in memory, in one group: real supervisors and workers, no broker.
 
-The group does what Kafka's does, by chance: it shares the partitions of the inputs and of the hits topic
-out, and shares them out anew when somebody comes, goes, or does not answer for too long. A partition that
-moves is given to its new reader only when the former one has heard that it lost it, or was put out. It
-refuses positions of who is no member, or does not know yet how things stand; not of who commits partitions
-of others. Instances die at any step, stop for a while and go on as if nothing had happened, come back with
-another number of workers. At the end the committed alerts must be those of the plain batch answer, each
-exactly once.
+The groups, one for the inputs and one for the hits topic, do what Kafka's do, by chance: they share
+partitions out, and share them out anew when somebody comes, goes, or does not answer for too long. A
+partition that moves is given to its new reader only when the former one has heard that it lost it, or was
+put out. They refuse positions of who is no member, or does not know yet how things stand; not of who commits
+partitions of others. Instances die at any step, stop for a while and go on as if nothing had happened, come
+back with another number of workers. At the end the committed alerts must be those of the plain batch answer,
+each exactly once.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from simulation import LATENESS, SECOND, History, InstanceDiedError, SimulatedCl
 from detectord.engine.detector import EngineSettings
 from detectord.engine.watermark import EventTimeWatermark
 from detectord.events.record import Partition, Positions
-from detectord.runtime.share import Restored, Share
 from detectord.runtime.sharding import Router
+from detectord.runtime.share import Restored, Share
 from detectord.runtime.standing import take_standings
 from detectord.runtime.supervisor import Settings, Supervisor
 from detectord.sinks import DeliveryError, EndedError, Outputs, PositionsRefusedError
 from detectord.sinks.memory import STEPS, MemoryTopics, TransactionalMemorySink
 from detectord.sources import Poll
 from detectord.sources.memory import MemoryLog, MemorySource
+from detectord.sources.pair import PairedSource
 
 HITS = "hits"
 GROUP = "g"
@@ -37,29 +38,36 @@ FAULTY_TURNS = 600
 
 
 class Member(MemorySource):
-    """The source of one instance. It hears of a new assignment at its next poll."""
+    """An instance in one of the two groups. It hears of a new assignment at its next poll."""
 
     def __init__(self, group: Group, name: str) -> None:
         super().__init__(group.log, (), rng=group.rng)
+        self._all = group.partitions
         self._group = group
         self.name = name
         self.generation = -1
+
+    def join(self) -> None:
+        self._group.join(self)
 
     def poll(self, limit: int, timeout: float) -> Poll:
         self._group.answer(self)
         return super().poll(limit, timeout)
 
-    def commit(self, positions: Positions) -> None:
+    def partitions(self) -> frozenset[Partition]:
+        return self._all
+
+    def require(self) -> None:
         self._group.require(self)
-        super().commit(positions)
 
 
 class Group:
-    """Who reads what. `shares` is how the partitions are shared out now, `held` what members have heard they
-    read and not yet that they lost."""
+    """Who reads which of some partitions. `shares` is how the partitions are shared out now, `held` what
+    members have heard they read and not yet that they lost."""
 
-    def __init__(self, log: MemoryLog, rng: random.Random) -> None:
+    def __init__(self, log: MemoryLog, partitions: Collection[Partition], rng: random.Random) -> None:
         self.log = log
+        self.partitions = frozenset(partitions)
         self.rng = rng
         self.generation = 0
         self.members: dict[str, Member] = {}
@@ -86,7 +94,7 @@ class Group:
         names = sorted(self.members)
         before = {p: name for name, share in self.shares.items() for p in share}
         self.shares = {name: set() for name in names}
-        for partition in sorted(self.log.records) if names else ():
+        for partition in sorted(self.partitions) if names else ():
             owner = before.get(partition)
             if owner not in self.shares or self.rng.random() < 0.5:
                 owner = self.rng.choice(names)
@@ -140,9 +148,16 @@ class Store:
 class _Sink(TransactionalMemorySink):
     """Puts what is for other instances into the hits topic."""
 
-    def __init__(self, fleet: Fleet, member: Member) -> None:
-        super().__init__(fleet.topics, member.commit, fleet.reached, member.name)
+    def __init__(self, fleet: Fleet, inputs: Member, hits: Member) -> None:
+        super().__init__(fleet.topics, self._store, fleet.reached, inputs.name)
         self._fleet = fleet
+        self._members = {False: inputs, True: hits}
+
+    def _store(self, positions: Positions) -> None:
+        """Each group is asked for the positions that it is given, and for none else."""
+        for of_hits in {topic == HITS for topic, _ in positions}:
+            self._members[of_hits].require()
+        self._fleet.history.log.committed.update(positions)
 
     def commit(self, outputs: Outputs, positions: Positions) -> None:
         assert positions, "a commit without positions fences nobody"
@@ -162,7 +177,7 @@ class _Sink(TransactionalMemorySink):
 class Instance:
     """One process, and how long (in turns) it stands still."""
 
-    member: Member
+    name: str
     supervisor: Supervisor
     pool: SimulatedPool
     watcher: Watcher
@@ -199,7 +214,8 @@ class Fleet:
         log.records.update({(HITS, n): [] for n in range(self.engine.partitions)})
         self.topics = MemoryTopics()
         self.store = Store(self.topics, log, self.restored)
-        self.group = Group(log, self.rng)
+        of_hits = {p for p in log.records if p[0] == HITS}
+        self.groups = [Group(log, part, self.rng) for part in (log.records.keys() - of_hits, of_hits)]
         self.instances: dict[str, Instance] = {}
         self.calm = False
 
@@ -219,11 +235,12 @@ class Fleet:
                 self._turn(instance)
             except (InstanceDiedError, EndedError):
                 self.deaths += 1
-                name = instance.member.name
+                name = instance.name
                 del self.instances[name]
                 absent[name] = turn + self.rng.randint(0, 100)
-                if not self.calm and self.rng.random() < 0.5:
-                    self.group.put_out(name)
+                for group in self.groups:
+                    if not self.calm and self.rng.random() < 0.5:
+                        group.put_out(name)
             if turn % 50 == 0 and not absent and self._is_done():
                 return Counter(alert.key for alert in self.topics.alerts)
         raise AssertionError(f"seed {self.seed}: the instances do not come to an end")
@@ -246,12 +263,13 @@ class Fleet:
         if self._happens(self.death):
             raise InstanceDiedError("between two turns")
         if self._happens(self.rebalance):
-            self.group.share_out()
+            self.rng.choice(self.groups).share_out()
         if self._happens(self.standstill):
             instance.stopped = self.rng.randint(1, 60)
-            if self.rng.random() < 0.5:
-                self.zombies += 1
-                self.group.put_out(instance.member.name)
+            for group in self.groups:
+                if self.rng.random() < 0.5:
+                    self.zombies += 1
+                    group.put_out(instance.name)
             return
         instance.pool.crash = 0.0 if self.calm else self.crash
         instance.supervisor.step()
@@ -266,14 +284,16 @@ class Fleet:
     def _start(self, name: str) -> None:
         rng = self.rng
         workers = rng.randint(1, 4)
-        member = Member(self.group, name)
-        self.group.join(member)
+        inputs, hits = (Member(group, name) for group in self.groups)
+        for member in (inputs, hits):
+            member.join()
+        source = PairedSource(inputs, hits, HITS)
         watcher = Watcher()
         pool = SimulatedPool(workers, rng, self.engine)
-        share = Share(member, self.store, group=GROUP, hits_topic=HITS, partitions=self.engine.partitions)
+        share = Share(source, self.store, group=GROUP, hits_topic=HITS, partitions=self.engine.partitions)
         supervisor = Supervisor(
-            member,
-            _Sink(self, member),
+            source,
+            _Sink(self, inputs, hits),
             pool,
             Router(workers, self.engine.partitions),
             EventTimeWatermark(LATENESS, 2 * SECOND),
@@ -289,4 +309,4 @@ class Fleet:
             ),
             share,
         )
-        self.instances[name] = Instance(member, supervisor, pool, watcher)
+        self.instances[name] = Instance(name, supervisor, pool, watcher)

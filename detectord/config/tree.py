@@ -418,6 +418,11 @@ class Config(Section, frozen=True):
         """Where instances tell each other step hits, with exactly-once delivery."""
         return f"{self.kafka.topic_prefix}.hits"
 
+    @property
+    def hits_group(self) -> str:
+        """The group whose members keep the state partitions, with exactly-once delivery."""
+        return f"{self.kafka.group}.hits"
+
     def not_yet(self) -> list[str]:
         """One sentence for each setting that is accepted but has no effect yet."""
         return ["rules.watch is not supported yet: rules are read at start"] if self.rules.watch else []

@@ -60,8 +60,8 @@ class Watermark(Protocol):
 
     def keep(self, told: Mapping[int, Mapping[Partition, Told]], inputs: Iterable[Partition]) -> None:
         """From now on these state partitions are kept here, and that is what they have heard. `inputs` are
-        all input partitions, whoever reads them. Event time begins anew, as for one of the state partitions it
-        may not have come as far as for others, which remember how far it was. `assign` comes next."""
+        all input partitions, whoever reads them. Event time begins anew, as for one of the state partitions
+        it may not have come as far as for others, which remember how far it was. `assign` comes next."""
         ...
 
     def hear(self, state: int, told: Mapping[Partition, Told]) -> None:

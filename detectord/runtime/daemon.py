@@ -9,6 +9,7 @@ Kafka, 70 workers, 75 try again, 78 configuration).
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections import Counter
@@ -48,8 +49,9 @@ from detectord.runtime.worker import WorkerSettings, WorkerStart, serve
 from detectord.sinks import DeliveryError, EndedError
 from detectord.sinks.kafka import KafkaSink
 from detectord.sinks.transactional import TransactionalSink
-from detectord.sources import SourceError
+from detectord.sources import GroupSource, SourceError
 from detectord.sources.kafka import KafkaSource
+from detectord.sources.pair import PairedSource
 
 LOG = log.get(__name__)
 
@@ -144,13 +146,15 @@ class Daemon:
         self._declare_metrics()
         settings = KafkaSettings.of(config)
         start = config.input.start.fixed(datetime.now(UTC))
-        self._source = KafkaSource(
-            settings,
-            config.topics,
-            start=start,
-            whole=[config.hits_topic] if config.delivery.mode == "exactly_once" else [],
-            on_event=self._on_kafka_event,
-        )
+        inputs = KafkaSource(settings, config.topics, start=start, on_event=self._on_kafka_event)
+        self._commit_positions = inputs.commit
+        self._source: GroupSource = inputs
+        if config.delivery.mode == "exactly_once":
+            settings_of_hits = dataclasses.replace(settings, group=config.hits_group)
+            hits = KafkaSource(
+                settings_of_hits, [config.hits_topic], start="earliest", on_event=self._on_kafka_event
+            )
+            self._source = PairedSource(inputs, hits, config.hits_topic)
         parts.callback(self._source.close)
         self._sink = self._make_sink(settings)
         parts.callback(self._sink.close)
@@ -222,7 +226,7 @@ class Daemon:
                 hits_topic=config.hits_topic,
                 **common,
             )
-        return KafkaSink(settings, self._source.commit, **common)
+        return KafkaSink(settings, self._commit_positions, **common)
 
     def _take_over(self, sink: TransactionalSink) -> Share:
         """Take the place of a predecessor, and be ready for a share of the state."""

@@ -12,8 +12,9 @@ state is read back, and refused: sequences in between would be missed in silence
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
@@ -92,6 +93,7 @@ def take_over(
         sink,
         state_topic=config.state_topic,
         hits_topic=config.hits_topic,
+        hits_group=config.hits_group,
         wait=wait,
         on_restored=on_restored,
     )
@@ -108,6 +110,7 @@ class KafkaStateStore:
         *,
         state_topic: str,
         hits_topic: str,
+        hits_group: str,
         wait: Wait,
         on_restored: OnRestored,
     ) -> None:
@@ -116,6 +119,7 @@ class KafkaStateStore:
         self._sink = sink
         self._state_topic = state_topic
         self._hits_topic = hits_topic
+        self._hits_group = hits_group
         self._wait = wait
         self._on_restored = on_restored
 
@@ -129,11 +133,25 @@ class KafkaStateStore:
             state, pieces = stored.entries()
             self._sink.pieces.replace(partitions, pieces)
             restored = Restored(state, take_standings(state, partitions))
-            _require_positions(self._settings, restored, self._wait)
+            self._require_positions(restored)
         except StateError as error:
             raise StateError(f"topic {self._state_topic}: {error}") from error
         self._on_restored(restored, stored.records, time.monotonic() - began)
         return restored
+
+    def _require_positions(self, restored: Restored) -> None:
+        """See that the groups' positions are those that were committed with the state, or with later state.
+
+        Raises:
+            StateError: they were moved, or somebody went on without the state.
+        """
+        expected: dict[str, dict[Partition, int]] = {self._settings.group: {}, self._hits_group: {}}
+        for standing in restored.standings.values():
+            for partition, offset in standing.committed().items():
+                group = self._hits_group if partition[0] == self._hits_topic else self._settings.group
+                expected[group][partition] = max(offset, expected[group].get(partition, offset))
+        for group, own in expected.items():
+            _require(own, _committed(dataclasses.replace(self._settings, group=group), own, self._wait))
 
     def ends(self, partitions: Collection[int]) -> Mapping[int, int]:
         """See `StateStore`."""
@@ -189,36 +207,32 @@ def _message_limit(config: Config, found: dict[str, Found]) -> int:
     return min(limits.values()) - BATCH_OVERHEAD
 
 
-def _require_positions(settings: KafkaSettings, restored: Restored, wait: Wait) -> None:
-    """See that the group's positions are those that were committed with the state, or with later state.
-
-    Raises:
-        StateError: they were moved, or somebody went on without the state.
-    """
-    expected: dict[Partition, int] = {}
-    for standing in restored.standings.values():
-        for partition, offset in standing.committed().items():
-            expected[partition] = max(offset, expected.get(partition, offset))
-    if not expected:
-        return
-    asker = Consumer({**settings.client(), "group.id": settings.group})
-    try:
-        while True:
-            try:
-                answer = asker.committed([TopicPartition(*p) for p in expected], timeout=ASK_SECONDS)
-            except KafkaException as error:
-                wait(f"the group's positions are not told: {error.args[0].str()}")
-            else:
-                break
-    finally:
-        asker.close()
+def _require(expected: Mapping[Partition, int], answer: Iterable[TopicPartition]) -> None:
     for told in answer:
         offset = expected[told.topic, told.partition]
         if told.offset < offset or told.metadata != WITH_STATE:
             raise StateError(
-                f"it was left at offset {offset} of {told.topic}[{told.partition}], and somebody has moved "
-                f"the group to {told.offset} without it; put the position back, or begin with a new state topic"
+                f"it was left at offset {offset} of {told.topic}[{told.partition}], "
+                f"and somebody has moved the group to {told.offset} without it; "
+                "put the position back, or begin with a new state topic"
             )
+
+
+def _committed(
+    settings: KafkaSettings, partitions: Collection[Partition], wait: Wait
+) -> list[TopicPartition]:
+    """The group's positions."""
+    if not partitions:
+        return []
+    asker = Consumer({**settings.client(), "group.id": settings.group})
+    try:
+        while True:
+            try:
+                return asker.committed([TopicPartition(*p) for p in partitions], timeout=ASK_SECONDS)
+            except KafkaException as error:
+                wait(f"the group's positions are not told: {error.args[0].str()}")
+    finally:
+        asker.close()
 
 
 def _require_owner(stored: Stored, own: Claim) -> None:

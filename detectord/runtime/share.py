@@ -122,10 +122,15 @@ class Share:
             for record in written(self._group, number, hits.get(number, ()), news)
         ]
 
-    def fence(self, positions: Positions) -> Positions:
-        """Positions that are committed already, one at least, so that the group can refuse a commit without
-        progress, too, of who is no member any more."""
-        return {p: positions.get(p, start) for p, start in sorted(self._start.items())[:1]}
+    def fenced(self, moved: Positions, committed: Positions) -> Positions:
+        """`moved`, with a position that is committed already for the inputs and for the hits topic if there
+        is none of these: so that each of their groups can refuse a commit of who is no member any more."""
+        positions = dict(moved)
+        for of_hits in (True, False):
+            own = [p for p in sorted(self._start) if (p[0] == self._topic) is of_hits]
+            if own and positions.keys().isdisjoint(own):
+                positions[own[0]] = committed.get(own[0], self._start[own[0]])
+        return positions
 
     def partition(self, number: int) -> Partition:
         """The partition of the hits topic for a state partition."""

@@ -504,7 +504,7 @@ class Supervisor:
             away = share.words(pending.away, barrier.own)
             outputs = outputs._replace(changes=self._leaving(share, barrier), away=away)
         if any(outputs) or moved:
-            self._deliver(outputs, moved if share is None else moved or share.fence(self.committed))
+            self._deliver(outputs, moved if share is None else share.fenced(moved, self.committed))
         if share is not None:
             share.told.update(barrier.own)
         self.committed.update(moved)

@@ -72,8 +72,8 @@ STEPS = ("begin", "produce", "send positions", "commit", "hear of it")
 
 
 class MemoryTopics:
-    """What is committed: alerts, dead letters, the state entries by state partition, and by state partition what
-    instances told each other."""
+    """What is committed: alerts, dead letters, the state entries by state partition, and by state partition
+    what instances told each other."""
 
     def __init__(self) -> None:
         self.alerts: list[AlertRecord] = []
@@ -85,8 +85,8 @@ class MemoryTopics:
 
 
 class TransactionalMemorySink:
-    """Commits everything or nothing, in the name of an instance. `reached` is told each of STEPS as it is begun,
-    and may raise what happens there: the end of the process, or an error of a sink.
+    """Commits everything or nothing, in the name of an instance. `reached` is told each of STEPS as it is
+    begun, and may raise what happens there: the end of the process, or an error of a sink.
     """
 
     def __init__(

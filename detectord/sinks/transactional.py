@@ -49,7 +49,7 @@ _REFUSED = frozenset(
 class TransactionalSink:
     """Commits to the topics of alerts, dead letters, state and hits, and stores positions in the group.
 
-    `membership` gives the group's metadata for positions (`KafkaSource.membership`), and raises
+    `membership` gives the metadata of the groups for positions (`GroupSource.membership`), and raises
     KafkaException if one of them is of a partition that is not ours. `deadline`: seconds that one commit has.
     Events told to `on_event`: alert.too_large, and the errors of `detectord.kafka.describe`.
     """
@@ -57,7 +57,7 @@ class TransactionalSink:
     def __init__(
         self,
         settings: KafkaSettings,
-        membership: Callable[[Positions], object],
+        membership: Callable[[Positions], Iterable[tuple[Positions, object]]],
         *,
         alert_topic: str,
         dead_letter_topic: str,
@@ -149,9 +149,9 @@ class TransactionalSink:
                 self._produce(producer, self._state_topic, value, key, partition=partition)
             for partition, value in away:
                 self._produce(producer, self._hits_topic, value, None, partition=partition)
-            if positions:
-                offsets = [TopicPartition(*p, offset, WITH_STATE) for p, offset in sorted(positions.items())]
-                self._call(producer.send_offsets_to_transaction, offsets, self._membership(positions))
+            for own, member in self._membership(positions) if positions else ():
+                offsets = [TopicPartition(*p, offset, WITH_STATE) for p, offset in sorted(own.items())]
+                self._call(producer.send_offsets_to_transaction, offsets, member)
         except KafkaException as e:
             raise self._aborted(producer, e.args[0]) from e
         except DeliveryError:  # not even an empty record is taken

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 from detectord.events.record import Partition, Positions, Record
@@ -56,4 +57,14 @@ class GroupSource(Source, Protocol):
     def position(self, partition: Partition) -> int:
         """The offset that an assigned partition is read at next; at its end that is behind everything that
         is there, also what is no record."""
+        ...
+
+    def membership(self, positions: Positions) -> Iterable[tuple[Positions, object]]:
+        """What groups know us by now, for a transaction that stores `positions`: by group its share of them.
+        It is of use until the next poll. Raises what the client raises if one of them is of a partition that
+        is not ours any more."""
+        ...
+
+    def lag(self) -> Mapping[Partition, int]:
+        """Records between our position and the end, as far as is known without asking."""
         ...

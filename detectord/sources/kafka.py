@@ -76,9 +76,8 @@ class KafkaSource:
     """Topics read as a member of the group `settings.group`.
 
     `start` is where a partition begins for which the group has no position: `latest`, `earliest`, or an ISO
-    8601 time (UTC unless it says otherwise), meaning the first record stored at or after it; of the topics
-    `whole`, read besides `topics`, nothing is left out. `gaps` holds what was found missing, oldest first;
-    whoever reads it takes entries out.
+    8601 time (UTC unless it says otherwise), meaning the first record stored at or after it. `gaps` holds
+    what was found missing, oldest first; whoever reads it takes entries out.
 
     Events told to `on_event`: source.started (the partitions with their offsets), source.revoked,
     source.lost, source.gap, and the errors of `detectord.kafka.describe`.
@@ -94,7 +93,6 @@ class KafkaSource:
         topics: Sequence[str],
         *,
         start: str = "latest",
-        whole: Sequence[str] = (),
         on_event: EventHook = ignore,
         pause_after: float = 2.0,
         clock: Callable[[], float] = time.monotonic,
@@ -116,8 +114,7 @@ class KafkaSource:
         self._rebalanced = False
         self._left: set[Partition] = set()
         self._joined = False
-        self._topics = [*topics, *whole]
-        self._whole = frozenset(whole)
+        self._topics = list(topics)
         self._partitions: frozenset[Partition] = frozenset()
         self._fatal: KafkaError | None = None
         client = settings.consumer()
@@ -204,7 +201,7 @@ class KafkaSource:
             if not _may_pass(error) or self._clock() >= until:
                 raise KafkaException(error)
 
-    def membership(self, positions: Positions) -> object:
+    def membership(self, positions: Positions) -> list[tuple[Positions, object]]:
         """What the group knows us by now, for a transaction that stores `positions`. It is of use until the
         next poll.
 
@@ -212,7 +209,7 @@ class KafkaSource:
             KafkaException: one of them is of a partition that is not ours any more.
         """
         self._require_assigned(positions)
-        return self._consumer.consumer_group_metadata()
+        return [(positions, self._consumer.consumer_group_metadata())]
 
     def lag(self) -> dict[Partition, int]:
         """Records between our position and the end, per partition whose end the client knows
@@ -388,7 +385,7 @@ class KafkaSource:
             if topic not in self._counts:
                 metadata = self._consumer.list_topics(topic, timeout=ANSWER_SECONDS)
                 self._counts[topic] = len(metadata.topics[topic].partitions)
-            added = topic in self._whole or number >= self._counts[topic]
+            added = number >= self._counts[topic]
             wanted[topic, number] = OFFSET_BEGINNING if added else self._configured_start
         found = self._look_up(wanted)
         # No record at or after the time: then from what comes next.

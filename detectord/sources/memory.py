@@ -104,6 +104,14 @@ class MemorySource:
         """See `Source.position`."""
         return self._position[partition]
 
+    def membership(self, positions: Positions) -> list[tuple[Positions, object]]:
+        """See `GroupSource.membership`; nobody is refused here."""
+        return [(positions, None)]
+
+    def lag(self) -> dict[Partition, int]:
+        """See `GroupSource.lag`."""
+        return {p: len(self.log.records[p]) - offset for p, offset in self._position.items()}
+
     def seek(self, positions: Positions) -> None:
         """Read on at `positions`; see `Source.seek`."""
         for partition in self._position:

@@ -3,6 +3,7 @@ itself does is in `test_transactions`; whole daemons die in `e2e/test_exactly_on
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import time
 import uuid
@@ -28,19 +29,20 @@ from detectord.config.tree import KafkaConfig, SourceConfig, StateConfig
 from detectord.engine.detector import EngineSettings
 from detectord.engine.state import StateChange, StateError
 from detectord.engine.watermark import EventTimeWatermark
-from detectord.events.record import DeadLetter, Record
+from detectord.events.record import DeadLetter, Positions, Record
 from detectord.hits_topic import AwayRecord
 from detectord.kafka import KafkaSettings
 from detectord.runtime.clock import SystemClock
 from detectord.runtime.protocol import Covered, Death, Reply
 from detectord.runtime.recovery import KafkaStateStore, RefusedError, take_over
-from detectord.runtime.share import Restored, Share
 from detectord.runtime.sharding import Router
+from detectord.runtime.share import Restored, Share
 from detectord.runtime.standing import Standing
 from detectord.runtime.supervisor import Settings, Supervisor
 from detectord.sinks import EndedError, Outputs, PositionsRefusedError
 from detectord.sinks.transactional import TransactionalSink
 from detectord.sources.kafka import KafkaSource
+from detectord.sources.pair import PairedSource
 from detectord.state_topic import FORMAT, PIECE_BYTES, Claim, Reader
 
 pytestmark = pytest.mark.broker
@@ -93,8 +95,8 @@ class Deployment:
             )
             self.consumers.append(stranger)
 
-            def membership(_: object) -> object:
-                return stranger.consumer_group_metadata()
+            def membership(positions: Positions) -> object:
+                return [(positions, stranger.consumer_group_metadata())]
 
         sink = TransactionalSink(
             KafkaSettings.of(config),
@@ -199,7 +201,7 @@ def test_nothing_of_a_refused_commit_is_there_and_the_next_is_well(deployment: D
     deployment.consumers += [member, stranger]
     member.subscribe([deployment.prefix])
     wait_until(lambda: (member.poll(0.1), member.assignment())[1], "the group has a member")
-    sink = deployment.sink(config, lambda _: stranger.consumer_group_metadata())
+    sink = deployment.sink(config, lambda positions: [(positions, stranger.consumer_group_metadata())])
     deployment.take_over(config, sink)
     for _ in range(2):
         with pytest.raises(PositionsRefusedError, match="refused"):
@@ -548,7 +550,10 @@ def test_a_barrier_is_not_committed_over_a_lost_assignment(deployment: Deploymen
     config = deployment.config()
     impatient = {"session.timeout.ms": 1_000, "heartbeat.interval.ms": 100, "max.poll.interval.ms": 1_000}
     settings = KafkaSettings(bootstrap_servers=bootstrap, group=topic, consumer_properties=impatient)
-    source = KafkaSource(settings, [topic], start="earliest", whole=[config.hits_topic], pause_after=0.0)
+    inputs = KafkaSource(settings, [topic], start="earliest", pause_after=0.0)
+    of_hits = dataclasses.replace(settings, group=config.hits_group)
+    hits = KafkaSource(of_hits, [config.hits_topic], start="earliest", pause_after=0.0)
+    source = PairedSource(inputs, hits, config.hits_topic)
     sink = deployment.sink(config, source.membership)
     store = deployment.take_over(config, sink)
     share = Share(source, store, group=topic, hits_topic=config.hits_topic, partitions=PARTITIONS)

@@ -15,14 +15,13 @@ from detectord.engine.state import StateError
 from detectord.engine.watermark import EventTimeWatermark, Told
 from detectord.events.record import Positions
 from detectord.runtime.seams import Commit
-from detectord.runtime.share import Share
 from detectord.runtime.sharding import Router
+from detectord.runtime.share import Share
 from detectord.runtime.standing import KEY, Standing, take_standings
 from detectord.runtime.supervisor import CrashLoopError, Settings, Supervisor
 from detectord.sinks import DeliveryError, EndedError, PositionsRefusedError
 from detectord.sinks.memory import MemorySink, MemoryTopics, TransactionalMemorySink
 from detectord.sources.memory import MemoryLog, MemorySource
-
 
 PARTITIONS = 8
 

@@ -1,0 +1,72 @@
+"""Two sources as one: the inputs, and the hits topic that instances tell each other step hits in.
+
+Each is a member of a group of its own, because a group shares its partitions out by their number, whatever
+is in them: in one group an instance that joins may be given partitions of the hits topic alone, and evaluate
+nothing. Apart, the inputs are spread evenly, and so is the state. What others say is read first: it is
+little, and what has been said already may hold event time back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from detectord.events.record import Partition, Positions
+from detectord.sources import GroupSource, Poll
+
+
+class PairedSource:
+    """Reads `inputs` and `hits`, whose topic is `hits_topic`; see `GroupSource`."""
+
+    def __init__(self, inputs: GroupSource, hits: GroupSource, hits_topic: str) -> None:
+        self._inputs = inputs
+        self._hits = hits
+        self._topic = hits_topic
+
+    def poll(self, limit: int, timeout: float) -> Poll:
+        """See `Source.poll`; only the inputs are waited for."""
+        heard = self._hits.poll(limit, 0.0)
+        # One that asks for nothing holds its source back
+        rest = max(1, limit - len(heard.records)) if limit else 0
+        read = self._inputs.poll(rest, 0.0 if heard.records else timeout)
+        return Poll(
+            [*heard.records, *read.records],
+            heard.at_end | read.at_end,
+            heard.rebalanced or read.rebalanced,
+            left=heard.left | read.left,
+        )
+
+    def assignment(self) -> frozenset[Partition]:
+        """See `Source.assignment`."""
+        return self._inputs.assignment() | self._hits.assignment()
+
+    def partitions(self) -> frozenset[Partition]:
+        """See `GroupSource.partitions`."""
+        return self._inputs.partitions() | self._hits.partitions()
+
+    def position(self, partition: Partition) -> int:
+        """See `GroupSource.position`."""
+        return self._of(partition).position(partition)
+
+    def membership(self, positions: Positions) -> Iterable[tuple[Positions, object]]:
+        """See `GroupSource.membership`: one of each group that has positions among them."""
+        for source in (self._inputs, self._hits):
+            own = {p: offset for p, offset in positions.items() if self._of(p) is source}
+            if own:
+                yield from source.membership(own)
+
+    def lag(self) -> Mapping[Partition, int]:
+        """See `GroupSource.lag`."""
+        return {**self._inputs.lag(), **self._hits.lag()}
+
+    def seek(self, positions: Positions) -> None:
+        """See `Source.seek`."""
+        self._inputs.seek(positions)
+        self._hits.seek(positions)
+
+    def close(self) -> None:
+        """Leave both."""
+        self._inputs.close()
+        self._hits.close()
+
+    def _of(self, partition: Partition) -> GroupSource:
+        return self._hits if partition[0] == self._topic else self._inputs
