@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from detectord.alerts import AlertRecord
 from detectord.engine.detector import Rank
+from detectord.engine.losses import Losses
 from detectord.engine.state import StateChange
 from detectord.engine.tallies import Tallies
 from detectord.events.record import DeadLetter, Partition
@@ -96,6 +97,7 @@ class Outcome(NamedTuple):
     dead_letters: Sequence[DeadLetter]
     tallies: Tallies
     busy: float = 0.0
+    losses: Losses | None = None
 
 
 class Gauges(NamedTuple):
@@ -118,6 +120,7 @@ class Covered(NamedTuple):
     gauges: Gauges
     busy: float = 0.0
     resident_bytes: int = 0
+    losses: Losses | None = None
 
 
 class Unreadable(NamedTuple):
