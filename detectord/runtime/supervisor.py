@@ -23,10 +23,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from detectord.engine.losses import Losses
 from detectord.engine.state import StateChange, StateError
 from detectord.engine.tallies import Tallies
 from detectord.engine.watermark import END_OF_TIME, Watermark
 from detectord.events.record import DeadLetter, Partition, Record
+from detectord.runtime.coverage import Ledger
 from detectord.runtime.protocol import (
     Advance,
     Barrier,
@@ -36,7 +38,6 @@ from detectord.runtime.protocol import (
     Death,
     Outcome,
     RankedAlert,
-    Reply,
     Restore,
     Unreadable,
 )
@@ -44,7 +45,7 @@ from detectord.runtime.seams import Clock, Commit, Observer, Pool
 from detectord.runtime.sharding import Router
 from detectord.runtime.standing import Standing, State
 from detectord.sinks import DeliveryError, Outputs, PositionsRefusedError, Sink
-from detectord.sources import Source
+from detectord.sources import Gap, Source
 
 STALLED_TICKS = 10
 """Ticks that may be missed before the loop counts as held up."""
@@ -102,15 +103,19 @@ class _Pending:
     positions: dict[Partition, int] = field(default_factory=dict)
     records: dict[str, tuple[int, int]] = field(default_factory=dict)
     tallies: Tallies = field(default_factory=Counter)
+    losses: Losses = field(default_factory=Losses)
+    gaps: list[Gap] = field(default_factory=list)
     busy: dict[int, float] = field(default_factory=dict)
     count: int = 0
     size: int = 0
     touched: bool = False
     """True if anything was advanced, so that workers may have something to hand over."""
 
-    def worked(self, reply: Reply) -> None:
-        """Add the time a worker spent on a reply."""
+    def worked(self, reply: Outcome | Covered) -> None:
+        """Add the time a worker spent on a reply, and what was lost in its work."""
         self.busy[reply.worker] = self.busy.get(reply.worker, 0.0) + reply.busy
+        if reply.losses is not None:
+            self.losses.join(reply.losses)
 
 
 @dataclass(slots=True)
@@ -139,6 +144,7 @@ class Supervisor:
         clock: Clock,
         observer: Observer,
         settings: Settings,
+        ledger: Ledger | None = None,
     ) -> None:
         self._source = source
         self._sink = sink
@@ -156,6 +162,7 @@ class Supervisor:
         self.committed: dict[Partition, int] = {}
         self._state: State = {}
         self.holding = (0, 0)
+        self.ledger = ledger if ledger is not None else Ledger()
         self._arrivals = 0
         self._batches = 0
         self._barriers = 0
@@ -250,6 +257,9 @@ class Supervisor:
             if self._is_dirty():
                 self._rewind("rebalance")
                 return True
+        if poll.gaps:
+            self._pending.gaps += poll.gaps
+            self._pending.touched = True
         if poll.finished:
             self._ended = True
         if poll.records:
@@ -362,6 +372,8 @@ class Supervisor:
             self._reached = reached
             if any(self.holding) or self._pending.touched:
                 self._advance(None, {})
+        if self.ledger.is_due(self._clock.now()):
+            self._pending.touched = True
 
     # --- committing -----------------------------------------------------------------------------
 
@@ -409,10 +421,21 @@ class Supervisor:
         pending = barrier.pending
         alerts = [*pending.alerts, *(alert for answer in barrier.answers for alert in answer.alerts)]
         alerts.sort(key=lambda alert: alert.rank)  # however the work was shared out
+        for answer in barrier.answers:
+            pending.tallies.update(answer.tallies)
+            pending.worked(answer)
+        ledger, told = self.ledger.after(
+            pending.losses,
+            self._clock.now(),
+            dead_letters=pending.dead_letters,
+            gaps=pending.gaps,
+            ending=self._is_last(),
+        )
         outputs = Outputs(
             [record for alert in alerts for record in alert.records],
             pending.dead_letters,
             self._leaving(barrier) if self._settings.keep_state else (),
+            told,
         )
         moved = {p: offset for p, offset in pending.positions.items() if self.committed.get(p) != offset}
         if any(outputs) or moved:
@@ -420,8 +443,7 @@ class Supervisor:
         self.committed.update(moved)
         for answer in barrier.answers:
             self._take_over(answer.changes)
-            pending.tallies.update(answer.tallies)
-            pending.worked(answer)
+        found, self.ledger = ledger.counted_since(self.ledger), ledger
         self._committed_watermark = (barrier.watermark, barrier.reached)
         self.holding = (
             sum(a.gauges.held for a in barrier.answers),
@@ -443,6 +465,8 @@ class Supervisor:
                 began,
                 self.last_commit,
                 [(alert.happened, alert.ingested) for alert in alerts],
+                ledger,
+                found,
             )
         )
 
@@ -556,5 +580,13 @@ class Supervisor:
             self._closing = True
             self._reached = END_OF_TIME
             self._advance(None, {})
-        elif (self._closing or self.stopping) and not self._pending.touched:
-            self.finished = True
+        elif self._is_last():
+            if self.ledger.is_open:
+                self._pending.touched = True  # one barrier more, to close what is open
+            else:
+                self.finished = True
+
+    def _is_last(self) -> bool:
+        """True if nothing is left to be evaluated or advanced."""
+        ends = self._closing or self.stopping
+        return ends and not self._in_flight and not self._pending.touched

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from detectord.alerts import AlertRecord
 from detectord.events.record import DeadLetter, Positions
-from detectord.sinks import DeliveryError, EndedError, Outputs
+from detectord.sinks import DeliveryError, EndedError, LedgerRecord, Outputs
 
 
 class Commit(NamedTuple):
@@ -26,7 +26,7 @@ class Commit(NamedTuple):
 class MemorySink:
     """Keeps what it is given.
 
-    `commits` is the history; `alerts` and `dead_letters` are all that was ever delivered, in order,
+    `commits` is the history; `alerts`, `dead_letters` and `ledger` are all that was ever delivered, in order,
     repeats included. `commit_positions` is called last, as a real sink does (`MemorySource.commit`).
     """
 
@@ -34,6 +34,7 @@ class MemorySink:
         self.commits: list[Commit] = []
         self.alerts: list[AlertRecord] = []
         self.dead_letters: list[DeadLetter] = []
+        self.ledger: list[LedgerRecord] = []
         self.closed = False
         self._commit_positions = commit_positions
         self._failures: deque[int] = deque()
@@ -52,8 +53,9 @@ class MemorySink:
             raise DeliveryError("this commit was told to fail")
         self.alerts += outputs.alerts
         self.dead_letters += outputs.dead_letters
+        self.ledger += outputs.ledger
         self._commit_positions(positions)
-        kept = Outputs(tuple(outputs.alerts), tuple(outputs.dead_letters))
+        kept = Outputs(tuple(outputs.alerts), tuple(outputs.dead_letters), ledger=tuple(outputs.ledger))
         self.commits.append(Commit(kept, dict(positions)))
 
     @property
@@ -71,11 +73,12 @@ STEPS = ("begin", "produce", "send positions", "commit", "hear of it")
 
 
 class MemoryTopics:
-    """What is committed: alerts, dead letters, and the state entries by state partition."""
+    """What is committed: alerts, dead letters, the ledger, and the state entries by state partition."""
 
     def __init__(self) -> None:
         self.alerts: list[AlertRecord] = []
         self.dead_letters: list[DeadLetter] = []
+        self.ledger: list[LedgerRecord] = []
         self.state: dict[int, dict[bytes, bytes]] = {}
         self.generation = 0
         """Of the sinks; only the newest may commit."""
@@ -106,6 +109,7 @@ class TransactionalMemorySink:
             raise EndedError("another sink has taken the place of this one")
         self._topics.alerts += outputs.alerts
         self._topics.dead_letters += outputs.dead_letters
+        self._topics.ledger += outputs.ledger
         for partition, key, value in outputs.changes:
             entries = self._topics.state.setdefault(partition, {})
             if value is None:

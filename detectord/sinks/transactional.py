@@ -1,4 +1,4 @@
-"""Everything a barrier covers in one transaction: alerts, dead letters, state changes, positions.
+"""Everything a barrier covers in one transaction: alerts, dead letters, ledger, state changes, positions.
 
 Rule 1: a transaction is open only while it is being committed. Nothing is polled meanwhile, so the assignment
 cannot change under it, and none outlives its assignment. The group's metadata is asked for anew each time.
@@ -46,7 +46,8 @@ _REFUSED = frozenset(
 
 
 class TransactionalSink:
-    """Commits to `alert_topic`, `dead_letter_topic` and `state_topic`, and stores positions in the group.
+    """Commits to `alert_topic`, `dead_letter_topic`, `ledger_topic` and `state_topic`, and stores positions
+    in the group.
 
     `membership` gives the group's metadata for positions (`KafkaSource.membership`), and raises
     KafkaException if one of them is of a partition that is not ours. `deadline`: seconds that one commit has.
@@ -60,6 +61,7 @@ class TransactionalSink:
         *,
         alert_topic: str,
         dead_letter_topic: str,
+        ledger_topic: str,
         state_topic: str,
         dead_letter_limit: int = DEAD_LETTER_LIMIT,
         deadline: float = 30.0,
@@ -69,7 +71,7 @@ class TransactionalSink:
     ) -> None:
         self._settings = settings
         self._membership = membership
-        self._messages = Messages(alert_topic, dead_letter_topic, dead_letter_limit, on_event)
+        self._messages = Messages(alert_topic, dead_letter_topic, ledger_topic, dead_letter_limit, on_event)
         self._state_topic = state_topic
         self._deadline = deadline
         self._tick = tick

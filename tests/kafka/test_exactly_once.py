@@ -7,14 +7,14 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from click.testing import CliRunner
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from contracts.sink import alert, letter
 from daemon import wait_until
 from kafkanodes import Cluster
@@ -36,7 +36,7 @@ from detectord.runtime.recovery import Recovered, RefusedError, recover
 from detectord.runtime.sharding import Router
 from detectord.runtime.standing import Standing
 from detectord.runtime.supervisor import Settings, Supervisor
-from detectord.sinks import EndedError, Outputs, PositionsRefusedError
+from detectord.sinks import EndedError, LedgerRecord, Outputs, PositionsRefusedError
 from detectord.sinks.transactional import TransactionalSink
 from detectord.sources.kafka import KafkaSource
 from detectord.state_topic import FORMAT, PIECE_BYTES, Claim, Reader
@@ -57,7 +57,7 @@ class Deployment:
         self.cluster = cluster
         self.prefix = cluster.topic(1, "x")
         limit = {"max_message_bytes": str(largest)}
-        cluster.create([f"{self.prefix}.alerts", f"{self.prefix}.dlq"], 1, **limit)
+        cluster.create([f"{self.prefix}.{name}" for name in ("alerts", "dlq", "ledger")], 1, **limit)
         self.make_state_topic()
         self.sinks: list[TransactionalSink] = []
         self.consumers: list[Consumer] = []
@@ -98,6 +98,7 @@ class Deployment:
             membership,
             alert_topic=config.alert_topic,
             dead_letter_topic=config.dlq_topic,
+            ledger_topic=config.ledger_topic,
             state_topic=config.state_topic,
             on_event=lambda name, _: self.events.append(name),
             **more,
@@ -184,6 +185,36 @@ def test_all_of_a_commit_is_there_and_the_next_adds_to_it(deployment: Deployment
     _, found = deployment.begin()
     assert found.state == {0: {b"p4": b"value 4"}}
     assert found.standing == Standing(arrivals=4)
+
+
+def test_what_the_ledger_tells_is_in_the_transaction_or_nowhere(deployment: Deployment) -> None:
+    """A commit that is refused, one that dies open, and one that is well; then one that is told anew."""
+
+    class DiedError(Exception):
+        pass
+
+    def refuse(_: object) -> object:
+        raise KafkaException(KafkaError(KafkaError.ILLEGAL_GENERATION, "not now"))
+
+    def die(_: object) -> object:
+        raise DiedError
+
+    def commit(membership: Any, n: int, *, fails: type[Exception] | None = None) -> None:
+        sink = deployment.sink(deployment.config(), membership)
+        deployment.recover(deployment.config(), sink)
+        given = outputs(n)._replace(ledger=[LedgerRecord("interval", b"%d" % n)])
+        with pytest.raises(fails) if fails is not None else nullcontext():
+            sink.commit(given, {(deployment.prefix, 0): n})
+
+    commit(refuse, 1, fails=PositionsRefusedError)
+    commit(die, 2, fails=DiedError)
+    commit(None, 3)
+    commit(refuse, 4, fails=PositionsRefusedError)
+    commit(None, 5)
+    settled(deployment.alerts, [alert(3).value, alert(5).value])
+    told = consume(deployment.cluster.bootstrap_servers, f"{deployment.prefix}.ledger")
+    assert [(m.key(), m.value()) for m in told] == [(b"interval", b"3"), (b"interval", b"5")]
+    assert deployment.position() == 5
 
 
 def test_nothing_of_a_refused_commit_is_there_and_the_next_is_well(deployment: Deployment) -> None:
@@ -394,6 +425,7 @@ def test_the_topics_that_the_command_makes_are_right(real_kafka: Cluster, tmp_pa
         lambda _: None,
         alert_topic=config.alert_topic,
         dead_letter_topic=config.dlq_topic,
+        ledger_topic=config.ledger_topic,
         state_topic=config.state_topic,
     )
     found = recover(config, sink, tick=lambda: None, wait=patience(60), on_event=lambda *_: None)
@@ -420,10 +452,15 @@ def test_a_broker_without_an_admin_interface_is_refused(cluster: MockCluster) ->
         sources=(SourceConfig(topics=(topic,)),),
         kafka=KafkaConfig(bootstrap_servers=cluster.bootstrap_servers, topic_prefix=topic),
     )
-    for name in (config.alert_topic, config.dlq_topic, config.state_topic):
+    for name in (config.alert_topic, config.dlq_topic, config.ledger_topic, config.state_topic):
         produce(cluster.bootstrap_servers, name, [b"made"])
     sink = TransactionalSink(
-        KafkaSettings.of(config), lambda _: None, alert_topic="a", dead_letter_topic="d", state_topic="s"
+        KafkaSettings.of(config),
+        lambda _: None,
+        alert_topic="a",
+        dead_letter_topic="d",
+        ledger_topic="l",
+        state_topic="s",
     )
     with pytest.raises(RefusedError, match="not to be had here"):
         recover(config, sink, tick=lambda: None, wait=patience(60), on_event=lambda *_: None)
