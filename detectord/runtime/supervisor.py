@@ -372,14 +372,12 @@ class Supervisor:
             self._reached = reached
             if any(self.holding) or self._pending.touched:
                 self._advance(None, {})
-        if self.ledger.is_due(self._clock.now()):
-            self._pending.touched = True
 
     # --- committing -----------------------------------------------------------------------------
 
     def _send_barrier_if_due(self) -> None:
         pending, settings = self._pending, self._settings
-        if self._barrier is not None or not pending.touched:
+        if self._barrier is not None or not (pending.touched or self._ledger_is_due()):
             return
         interval = settings.commit_interval
         due = (
@@ -398,6 +396,10 @@ class Supervisor:
         self._pending = _Pending()
         for worker in sorted(everyone):
             self._ask(worker, Barrier(self.epoch, self._barriers))
+
+    def _ledger_is_due(self) -> bool:
+        """True if the ledger alone is worth a commit; at the end it is while anything is open."""
+        return self.ledger.is_due(self._clock.now()) or (self.ledger.is_open and self._is_last())
 
     def _take_covered(self, answer: Covered) -> None:
         barrier = self._barrier
@@ -580,11 +582,8 @@ class Supervisor:
             self._closing = True
             self._reached = END_OF_TIME
             self._advance(None, {})
-        elif self._is_last():
-            if self.ledger.is_open:
-                self._pending.touched = True  # one barrier more, to close what is open
-            else:
-                self.finished = True
+        elif self._is_last() and not self.ledger.is_open:
+            self.finished = True
 
     def _is_last(self) -> bool:
         """True if nothing is left to be evaluated or advanced."""
