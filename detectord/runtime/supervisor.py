@@ -398,8 +398,11 @@ class Supervisor:
             self._ask(worker, Barrier(self.epoch, self._barriers))
 
     def _ledger_is_due(self) -> bool:
-        """True if the ledger alone is worth a commit; at the end it is while anything is open."""
-        return self.ledger.is_due(self._clock.now()) or (self.ledger.is_open and self._is_last())
+        """True if the ledger alone is worth a commit; at the end it is while anything is open. Not before
+        there are partitions: the first assignment would undo it."""
+        if self.ledger.is_open and self._is_last():
+            return True
+        return self.ledger.is_due(self._clock.now()) and bool(self._source.assignment())
 
     def _take_covered(self, answer: Covered) -> None:
         barrier = self._barrier

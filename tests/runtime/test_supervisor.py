@@ -203,12 +203,23 @@ def test_the_ledger_speaks_of_itself_when_an_interval_gets_quiet_and_at_the_end(
     assert supervisor.finished
 
 
-def test_rules_that_do_not_run_are_told_before_anything_is_read() -> None:
+def test_rules_that_do_not_run_are_told_as_soon_as_there_are_partitions() -> None:
     supervisor, clock, reports = loop(MemoryLog([("t", 0)]))
+    source = supervisor._source
+    assert isinstance(source, MemorySource)
     supervisor.ledger = supervisor.ledger.with_idle([Idle("refused", "r", "a.toml: parse_error")], 0)
-    for _ in range(40):
-        clock.time += SECOND // 4
-        supervisor.step()
+    source.rebalance([])
+
+    def pass_on() -> None:
+        for _ in range(40):
+            clock.time += SECOND // 4
+            supervisor.step()
+
+    pass_on()
+    assert not reports.commits, "nothing is begun that the first assignment would undo"
+    source.rebalance([("t", 0)])
+    pass_on()
+    assert not reports.rewinds
     told = [record for commit in reports.commits for record in commit.outputs.ledger]
     assert [json.loads(record.value)["rule_id"] for record in told] == ["r"]
     assert reports.lost == {("refused", "r"): 1}
