@@ -265,6 +265,19 @@ def test_state_beyond_its_bound_is_evicted_oldest_first_and_counted() -> None:
     assert lost.last > at(2_005)
 
 
+def test_held_hits_that_are_given_up_are_told_with_their_times() -> None:
+    one = worker(max_bytes=20_000, partitions=1)
+    outcome(one, batch(1, *(event(n, "a", 100 + n, host=f"h{n}") for n in range(40))))
+    one.handle(Advance(0, 1, 0, at(50)))
+    answer = covered(one)
+    assert 0 < answer.gauges.held < 80
+    assert answer.losses is not None
+    lost = dict(answer.losses)[Cause("evicted", "host")]
+    assert lost.number == answer.tallies["state_removed", "host", "capacity"]
+    assert lost.first == at(50)
+    assert lost.last in {at(100 + n) for n in range(39)}
+
+
 def test_an_error_of_ours_costs_one_record_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """The detector is made to fail on one host: a bug that nobody knows yet."""
     one = worker()
