@@ -19,6 +19,7 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, exposition
 
 from detectord import __version__
+from detectord.engine.losses import REASONS
 
 Kind = Literal["counter", "gauge", "histogram"]
 Made = TypeVar("Made", Counter, Gauge)
@@ -222,6 +223,22 @@ LINEAGE_FORGOTTEN = _counter(
     "Processes forgotten to keep the bounds; `child of` and its like may miss a detection.",
 )
 
+LEDGER_LOSSES = _counter(
+    "detectord_ledger_losses_total",
+    "What may have cost a detection; `rule_id` is empty where it is not one rule's. See docs/coverage.md.",
+    "rule_id",
+    reason=tuple(REASONS),
+)
+LEDGER_OPEN = _gauge(
+    "detectord_ledger_open_intervals",
+    "Intervals of the coverage ledger that are open.",
+    reason=tuple(REASONS),
+)
+LEDGER_WIDENED = _counter(
+    "detectord_ledger_widened_total",
+    "Losses that stand under a wider cause than their own, as there were too many causes.",
+)
+
 ALERTS = _counter(
     "detectord_alerts_total", "Alerts published: event alerts and shells.", "rule_id", "severity"
 )
@@ -322,6 +339,9 @@ class Metrics:
         }
         self._shown: dict[Metric, frozenset[tuple[str, str]]] = {}
         self.expect()
+        for reason in REASONS:
+            self.count(LEDGER_LOSSES, 0, "", reason)
+            self.set(LEDGER_OPEN, 0, reason)
 
     def _made(self, make: Callable[..., Made], kind: Kind) -> dict[Metric, Made]:
         return {m: make(m.name, m.help, m.labels, registry=self.registry) for m in DECLARED if m.kind == kind}

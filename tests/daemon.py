@@ -150,6 +150,7 @@ class Topics:
         self.input = f"ecs.{self.prefix}"
         self._alerts = f"{self.prefix}.alerts"
         self._dead_letters = f"{self.prefix}.dlq"
+        self.ledger = f"{self.prefix}.ledger"
         self.state = f"{self.prefix}.state"
         self.hits = f"{self.prefix}.hits"
         self._producer = Producer(
@@ -173,9 +174,9 @@ class Topics:
         self.alerts: list[dict[str, Any]] = []
         self.dead_letters: list[tuple[bytes, dict[str, bytes]]] = []
 
-    def names(self) -> tuple[str, str, str]:
+    def names(self) -> tuple[str, str, str, str]:
         """The topics that are used in any mode of delivery."""
-        return self.input, self._alerts, self._dead_letters
+        return self.input, self._alerts, self._dead_letters, self.ledger
 
     def send(self, values: Iterable[bytes | dict[str, Any]], rng: random.Random | None = None) -> int:
         """Events go to the partition of their host, with `rng` to any."""

@@ -21,6 +21,7 @@ from simulation import LATENESS, SECOND, History, InstanceDiedError, SimulatedCl
 from detectord.engine.detector import EngineSettings
 from detectord.engine.watermark import EventTimeWatermark
 from detectord.events.record import Partition, Positions
+from detectord.runtime.coverage import Ledger
 from detectord.runtime.sharding import Router
 from detectord.runtime.share import Restored, Share
 from detectord.runtime.standing import take_standings
@@ -307,6 +308,7 @@ class Fleet:
                 max_restarts=100_000,
                 delivery_attempts=100_000,
             ),
+            Ledger(f"{name}-{self.deaths}", self.deaths),
             share,
         )
         self.instances[name] = Instance(name, supervisor, pool, watcher)

@@ -28,6 +28,7 @@ from detectord.eql import analyse
 from detectord.eql.source import Source
 from detectord.events.identity import sid
 from detectord.rules.rule import Rule
+from detectord.runtime.coverage import Ledger
 from detectord.runtime.protocol import Death, Message, Reply
 from detectord.runtime.seams import Commit
 from detectord.runtime.sharding import Router
@@ -164,10 +165,12 @@ class Watcher:
     """Counts what a supervisor tells."""
 
     tallies: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    lost: Counter[tuple[str, str]] = field(default_factory=Counter)
     rewinds: Counter[str] = field(default_factory=Counter)
 
     def committed(self, commit: Commit) -> None:
         self.tallies.update(commit.tallies)
+        self.lost.update(commit.lost)
 
     def restarted(self, worker: int, reason: str, detail: str) -> None:
         pass
@@ -184,9 +187,12 @@ class Watcher:
 
 @dataclass
 class History:
-    """What a seed decides, and what came of it."""
+    """What a seed decides, and what came of it. With less than `LATENESS`, or a bound on state, there are
+    events that are late and sequences that are evicted."""
 
     seed: int
+    lateness: int = LATENESS
+    max_bytes: int | None = None
     crash: float = 0.0
     crash_at: int | None = None
     rebalance: float = 0.0
@@ -197,7 +203,7 @@ class History:
         self.partitions = [("ecs.sim", number) for number in range(rng.randint(1, 4))]
         self.documents = [self._document(number) for number in range(rng.randint(5, 40))]
         self.log = MemoryLog(self.partitions)
-        self.dead = 0
+        self.dead = self.instance_deaths = 0
         self.repeated: Counter[str] = Counter()
         self._fill()
 
@@ -257,7 +263,7 @@ class History:
 
     def run_over(self, source: MemorySource, sink: Sink) -> None:
         """One instance that never dies, to its end."""
-        engine = EngineSettings(partitions=self.rng.choice([4, 16, 64]))
+        engine = EngineSettings(partitions=self.rng.choice([4, 16, 64]), max_bytes=self.max_bytes)
         self._work(self._instance(source, sink, engine), source)
 
     def _instance(self, source: MemorySource, sink: Sink, engine: EngineSettings) -> Supervisor:
@@ -269,7 +275,7 @@ class History:
             sink,
             self.pool,
             Router(self.workers, engine.partitions),
-            EventTimeWatermark(LATENESS, 30 * SECOND),
+            EventTimeWatermark(self.lateness, 30 * SECOND),
             SimulatedClock(rng),
             self.watcher,
             Settings(
@@ -279,6 +285,7 @@ class History:
                 commit_records=rng.randint(1, 30),
                 max_restarts=1_000,
             ),
+            Ledger("sim", self.instance_deaths * SECOND),
         )
 
     def _work(self, supervisor: Supervisor, source: MemorySource) -> None:

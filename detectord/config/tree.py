@@ -109,7 +109,8 @@ class KafkaConfig(Section, frozen=True):
     group: Word = "detectord"
     """The consumer group. Instances of one group share the partitions."""
     topic_prefix: Word = "detectord"
-    """What the names of our own topics begin with: `<prefix>.alerts`, `<prefix>.dlq`, `<prefix>.state`."""
+    """What the names of our own topics begin with: `<prefix>.alerts`, `<prefix>.dlq`, `<prefix>.ledger`,
+    `<prefix>.state`."""
     security_protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = "plaintext"
     """How the connection is protected and who we are."""
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI"] | None = None
@@ -407,6 +408,11 @@ class Config(Section, frozen=True):
     def dlq_topic(self) -> str:
         """Where dead letters go."""
         return self.dlq.topic or f"{self.kafka.topic_prefix}.dlq"
+
+    @property
+    def ledger_topic(self) -> str:
+        """Where the coverage ledger goes."""
+        return f"{self.kafka.topic_prefix}.ledger"
 
     @property
     def state_topic(self) -> str:

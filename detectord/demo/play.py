@@ -27,7 +27,8 @@ from detectord.demo.inbox import Alert, Inbox
 from detectord.demo.machines import SECOND, Document, Host, fleet
 from detectord.demo.traffic import events
 
-TOPIC, ALERT_TOPIC, DEAD_LETTER_TOPIC = "ecs.endpoint", "detectord.alerts", "detectord.dlq"
+TOPIC, ALERT_TOPIC = "ecs.endpoint", "detectord.alerts"
+DEAD_LETTER_TOPIC, LEDGER_TOPIC = "detectord.dlq", "detectord.ledger"
 GROUP = "demo"
 
 SPAN = 60.0
@@ -152,7 +153,7 @@ def stage(rules: Path, workers: int, directory: Path, audience: Audience) -> Ite
         KafkaException: the broker does not.
     """
     with EmbeddedBroker() as broker:
-        broker.create(TOPIC, ALERT_TOPIC, DEAD_LETTER_TOPIC)
+        broker.create(TOPIC, ALERT_TOPIC, DEAD_LETTER_TOPIC, LEDGER_TOPIC)
         config = configuration(
             bootstrap_servers=broker.bootstrap_servers,
             group=GROUP,

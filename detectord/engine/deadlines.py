@@ -32,6 +32,13 @@ def packed(time: int) -> Time:
     return unsigned.to_bytes(TIME_BYTES, "big")
 
 
+def unpacked(time: Time | None) -> int | None:
+    """The time (ns) that was packed; None for one that says at once or never."""
+    if time is None or time in (AT_ONCE, NEVER):
+        return None
+    return int.from_bytes(time, "big") - _BIAS
+
+
 _limit = lru_cache(maxsize=1)(packed)  # of all state partitions one after the other the same is asked
 
 NEVER: Time = b"\xff" * TIME_BYTES

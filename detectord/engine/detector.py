@@ -6,7 +6,7 @@ is a function of the hits and watermarks received, whatever later batches were e
 Rule 2: in event-time mode a hit waits until the watermark has passed it, and one that comes behind the
 watermark is late: counted, left out. In order-of-arrival mode `advance` takes all that waits.
 Rule 3: whatever may cost a detection is tallied under the rule it may have cost: late, evicted,
-capped, repeated.
+capped, repeated; and noted in `losses`, with where and when.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ from detectord.engine.hits import (
     hits_of,
 )
 from detectord.engine.lineage import Identity
+from detectord.engine.losses import Losses
 from detectord.engine.state import Machine, Member, StateChange, StatePartition, by_digest
 from detectord.engine.tallies import Tallies, step_label
 from detectord.engine.turn import Complete, Turn, machine_of
 from detectord.engine.watermark import END_OF_TIME
 from detectord.events.event import Event
 from detectord.events.index import SourceIndex
-from detectord.events.record import Record
+from detectord.events.record import Partition, Record
 
 Rank = tuple[int, Order, str, str]
 """Arrival of the deciding record, order of the deciding event, rule_id, join key: detections in an order
@@ -91,6 +92,7 @@ class Detector:
         self, rules: RuleSet, settings: EngineSettings, revive: Callable[[Record, str], Event]
     ) -> None:
         self.tallies: Tallies = Counter()  # of what `receive` and `advance` did
+        self.losses = Losses()  # of the same
         self._settings = settings
         self._revive = revive
         self._dispatcher = Dispatcher(
@@ -152,14 +154,15 @@ class Detector:
                 self.tallies["dropped", "duplicate"] += 1
                 continue
             for hit in event.hits:
+                place = event.topic, event.source_partition
                 if hit.match_hash not in self._rules and hit.match_hash not in _PROCESS_HITS:
-                    self.tallies["hits_dropped", "unknown_rule"] += 1
+                    self.lose(("hits_dropped", "unknown_rule"), 1, hit.time, place=place)
                     continue
                 if self._is_late(state, hit):
                     for rule in self._rules.get(hit.match_hash, ()):
-                        self.tallies["rule_late", rule.rule.rule_id] += 1
+                        self.lose(("rule_late", rule.rule.rule_id), 1, hit.time, place=place)
                     if hit.match_hash in _PROCESS_HITS:
-                        self.tallies["lineage_forgotten",] += 1
+                        self.lose(("lineage_forgotten",), 1, hit.time, place=place)
                     self.tallies["late", event.topic, "dropped"] += 1
                     continue
                 state.hold(event, hit)
@@ -192,7 +195,7 @@ class Detector:
                 self._tally_removed(match_hash, "expired", count)
             state.forget_before(before)
         if state.lineage.forgotten:
-            self.tallies["lineage_forgotten",] += state.lineage.forgotten
+            self.lose(("lineage_forgotten",), state.lineage.forgotten, self._watermark)
             state.lineage.forgotten = 0
 
     def _decide(self, state: StatePartition, before: int, done: list[Ranked]) -> None:
@@ -227,11 +230,13 @@ class Detector:
             for complete in turn.take():
                 self._conclude(state, hit.match_hash, hit.order, complete, done)
         except Exception as error:  # a bug of ours, never a reason to lose the other rules
-            self.tallies["rule_error", rule.rule.rule_id, type(error).__name__] += 1
+            self.lose(("rule_error", rule.rule.rule_id, type(error).__name__), 1, hit.time)
         for step in turn.matched:
             self.tallies["rule_match", rule.rule.rule_id, step_label(rule, step)] += 1
         if turn.capped:
-            self.tallies["key_tuples_capped", rule.rule.rule_id] += turn.capped
+            record = state.record_of(sid)
+            place = record.topic, record.partition
+            self.lose(("key_tuples_capped", rule.rule.rule_id), turn.capped, hit.time, place=place)
         for reason, count in ended.items():
             self._tally_removed(hit.match_hash, reason, count)
 
@@ -244,7 +249,7 @@ class Detector:
             done.extend(self._detections(state, match_hash, order, complete))
         except Exception as error:
             for rule in self._rules.get(match_hash, ()):
-                self.tallies["rule_error", rule.rule.rule_id, type(error).__name__] += 1
+                self.lose(("rule_error", rule.rule.rule_id, type(error).__name__), 1, self._watermark)
 
     def _detections(
         self, state: StatePartition, match_hash: str, order: Order, complete: Complete
@@ -278,6 +283,20 @@ class Detector:
             return state.watermark if self._watermark is None else self._watermark
         return max(self._watermark, state.watermark)
 
+    def lose(
+        self,
+        tally: tuple[str, ...],
+        count: int,
+        first: int | None,
+        last: int | None = None,
+        *,
+        place: Partition | None = None,
+    ) -> None:
+        """Count what may have cost a detection, with its event times and the input partition it is of, if
+        it is of one."""
+        self.tallies[tally] += count
+        self.losses.note(tally, count, place, first, last)
+
     def _tally_removed(self, match_hash: str, reason: str, count: int = 1) -> None:
         for rule in self._rules.get(match_hash, ()):
             self.tallies["state_removed", rule.rule.rule_id, reason] += count
@@ -293,6 +312,7 @@ class Detector:
                 victim = min(candidates, key=lambda s: (s.oldest_deadline(), s.number))
             else:
                 victim = max(self._partitions.values(), key=lambda s: (s.size, -s.number))
+            until = victim.next_to_go()
             evicted = victim.evict_oldest()
             if evicted is None:
                 if not candidates:
@@ -300,9 +320,11 @@ class Detector:
                 continue
             match_hash, lost = evicted
             if match_hash and match_hash not in _PROCESS_HITS:
-                self._tally_removed(match_hash, "capacity", lost)
+                for rule in self._rules.get(match_hash, ()):
+                    # It might have gone on from now until then
+                    self.lose(("state_removed", rule.rule.rule_id, "capacity"), lost, self._watermark, until)
             else:
-                self.tallies["lineage_forgotten",] += lost
+                self.lose(("lineage_forgotten",), lost, self._watermark)
 
     # --- state ----------------------------------------------------------------------------------
 
@@ -334,6 +356,7 @@ class Detector:
             StateError: an entry is of another format.
         """
         self.tallies.clear()
+        self.losses = Losses()
         self._partitions.clear()
         self._watermark = watermark
         for number, own in entries.items():
@@ -343,6 +366,13 @@ class Detector:
         """The counts since this was last called."""
         tallies, self.tallies = self.tallies, Counter()
         return tallies
+
+    def take_losses(self) -> Losses | None:
+        """The losses since this was last called, None if there were none."""
+        if not self.losses:
+            return None
+        losses, self.losses = self.losses, Losses()
+        return losses
 
     def _partition(self, number: int) -> StatePartition:
         state = self._partitions.get(number)

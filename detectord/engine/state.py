@@ -41,7 +41,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from detectord.compiler.compiled import JoinKey
-from detectord.engine.deadlines import AT_ONCE, NEVER, TIME_BYTES, Deadlines, Time, packed
+from detectord.engine.deadlines import AT_ONCE, NEVER, TIME_BYTES, Deadlines, Time, packed, unpacked
 from detectord.engine.hits import EventHits, Order, RuleHit, key_bytes
 from detectord.engine.lineage import Lineage, Process
 from detectord.engine.samples import SampleRow
@@ -385,6 +385,16 @@ class StatePartition:
             self._release(sid)
             return hit.match_hash, 1
         return ("", 1) if self.lineage.forget_oldest() else None
+
+    def next_to_go(self) -> int | None:
+        """The time of what `evict_oldest` would drop next: a row's deadline, that of an undecided sequence, a
+        held hit's own; None of a process."""
+        first = self._deadlines.first()
+        if first is not None:
+            return unpacked(first)
+        if self._decisions:
+            return self._decisions[0][0]
+        return self._held[self._queue[0][1]][1].time if self._queue else None
 
     def oldest_deadline(self) -> Time | None:
         """When the first row is looked at again, None if nothing is scheduled."""

@@ -32,10 +32,11 @@ from detectord.events.fields import FIELD_TYPES
 from detectord.events.index import SourceIndex
 from detectord.kafka import KafkaSettings
 from detectord.metrics import KnownRule, Metrics
-from detectord.rules.ledger import Loaded
+from detectord.rules.ledger import Loaded, Refusal
 from detectord.rules.load import load
 from detectord.rules.report import asks_for_relatives
 from detectord.runtime.clock import SystemClock
+from detectord.runtime.coverage import Idle, Ledger
 from detectord.runtime.http import Health, HttpServer
 from detectord.runtime.policy import policy_of
 from detectord.runtime.pool import ProcessPool
@@ -214,6 +215,7 @@ class Daemon:
         common: dict[str, Any] = {
             "alert_topic": config.alert_topic,
             "dead_letter_topic": config.dlq_topic,
+            "ledger_topic": config.ledger_topic,
             "dead_letter_limit": config.dlq.max_value_bytes,
             "tick": self._tick,
             "on_event": self._on_kafka_event,
@@ -308,11 +310,12 @@ class Daemon:
         return (WorkerStart(self._loaded.rules, settings, alert.format, alerts),)
 
     def _make_supervisor(self, share: Share | None) -> Supervisor:
-        config = self._config
+        config, began = self._config, self._clock.now()
         reporter = Reporter(
             self._counts,
             alert_topic=config.alert_topic,
             dead_letter_topic=config.dlq_topic,
+            ledger_topic=config.ledger_topic,
             on_turn=self._turned,
         )
         return Supervisor(
@@ -334,6 +337,7 @@ class Daemon:
                 drain_timeout=config.shutdown.timeout,
                 poll_wait=config.batch.max_wait / 1e9,
             ),
+            Ledger(config.instance, began).with_idle(map(_refused, self._loaded.failed), began),
             share,
         )
 
@@ -345,7 +349,7 @@ class Daemon:
         counts.identify(librdkafka=confluent_kafka.libversion()[0])
         counts.expect(
             topic=config.topics,
-            output_topic=[config.alert_topic, config.dlq_topic],
+            output_topic=[config.alert_topic, config.dlq_topic, config.ledger_topic],
             worker=[str(worker) for worker in range(config.workers)],
         )
         for topic in config.topics:  # so that one of which nothing ever comes is missed, too
@@ -448,6 +452,7 @@ class Daemon:
             "workers": [{"worker": n, "pid": pid} for n, pid in enumerate(self._pool.pids())],
             "assignment": sorted(f"{topic}[{number}]" for topic, number in self._source.assignment()),
             "rules": {"loaded": len(self._loaded.rules), "refused": len(self._loaded.refused)},
+            "ledger": self._supervisor.ledger.status(),
             "config": masked(self._config),
         }
 
@@ -479,6 +484,10 @@ def _shown(value: object) -> str:
     if isinstance(value, tuple):
         return f"{value[0]}[{value[1]}]"
     return str(value)
+
+
+def _refused(refusal: Refusal) -> Idle:
+    return Idle("refused", refusal.rule_id, f"{refusal.file}: {refusal.reason}")
 
 
 def _known_rule(rule: Any) -> KnownRule:

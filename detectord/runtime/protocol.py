@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from detectord.alerts import AlertRecord
 from detectord.engine.detector import Rank
+from detectord.engine.losses import Losses
 from detectord.engine.state import StateChange
 from detectord.engine.tallies import Tallies
 from detectord.events.record import DeadLetter, Partition
@@ -102,6 +103,7 @@ class Outcome(NamedTuple):
     dead_letters: Sequence[DeadLetter]
     tallies: Tallies
     busy: float = 0.0
+    losses: Losses | None = None
     away: Mapping[int, Sequence[PackedHits]] = MappingProxyType({})
 
 
@@ -125,6 +127,7 @@ class Covered(NamedTuple):
     gauges: Gauges
     busy: float = 0.0
     resident_bytes: int = 0
+    losses: Losses | None = None
 
 
 class Unreadable(NamedTuple):

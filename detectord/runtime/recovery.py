@@ -160,7 +160,7 @@ class KafkaStateStore:
 
 def _topics(config: Config, settings: KafkaSettings, wait: Wait) -> dict[str, Found]:
     """The topics that are written, as they are. A broker that has just started may not know them yet."""
-    names = (config.alert_topic, config.dlq_topic, config.state_topic, config.hits_topic)
+    names = (config.alert_topic, config.dlq_topic, config.ledger_topic, config.state_topic, config.hits_topic)
     unanswered = 0
     while True:
         try:

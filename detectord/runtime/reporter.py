@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from detectord import log, metrics
+from detectord.engine.losses import REASONS
 from detectord.engine.tallies import Tallies
 from detectord.events.record import Partition
 from detectord.metrics import Metrics
@@ -37,11 +38,19 @@ class Reporter:
     """Counts into `metrics` and logs. `on_turn` is called once in every turn of the loop."""
 
     def __init__(
-        self, counts: Metrics, *, alert_topic: str, dead_letter_topic: str, on_turn: Callable[[], None]
+        self,
+        counts: Metrics,
+        *,
+        alert_topic: str,
+        dead_letter_topic: str,
+        ledger_topic: str,
+        on_turn: Callable[[], None],
     ) -> None:
         self._counts = counts
         self._alert_topic = alert_topic
         self._dead_letter_topic = dead_letter_topic
+        self._ledger_topic = ledger_topic
+        self._widened = 0
         self._on_turn = on_turn
         self._problems = log.Problems(LOG, time.monotonic)
         self._held_rules: set[str] = set()
@@ -63,6 +72,7 @@ class Reporter:
         self._report_outputs(commit, now)
         self._report_state(commit)
         self._report_losses(commit.tallies)
+        self._report_ledger(commit)
         for letter in commit.outputs.dead_letters:
             self._problems.report(
                 "record.dead_lettered",
@@ -117,6 +127,7 @@ class Reporter:
         sizes = {
             self._alert_topic: [len(alert.value) for alert in outputs.alerts],
             self._dead_letter_topic: [len(letter.record.value) for letter in outputs.dead_letters],
+            self._ledger_topic: [len(told.value) for told in outputs.ledger],
         }
         for topic, own in sizes.items():
             if own:
@@ -134,6 +145,20 @@ class Reporter:
         for rule_id in self._held_rules | set(partials):
             self._counts.set(metrics.RULE_STATE_ENTRIES, partials[rule_id], rule_id)
         self._held_rules |= set(partials)
+
+    def _report_ledger(self, commit: Commit) -> None:
+        if not (commit.lost or commit.outputs.ledger):
+            return
+        ledger = commit.ledger
+        for (reason, rule_id), number in commit.lost.items():
+            self._counts.count(metrics.LEDGER_LOSSES, number, rule_id, reason)
+        self._counts.count(metrics.LEDGER_WIDENED, ledger.widened - self._widened)
+        self._widened = ledger.widened
+        lasting = Counter(
+            interval.cause.reason for interval in (*ledger.open.values(), *ledger.idle.values())
+        )
+        for reason in REASONS:
+            self._counts.set(metrics.LEDGER_OPEN, lasting[reason], reason)
 
     def _report_losses(self, tallies: Tallies) -> None:
         for (name, *labels), count in tallies.items():

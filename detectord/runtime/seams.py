@@ -11,6 +11,7 @@ from typing import Protocol
 
 from detectord.engine.tallies import Tallies
 from detectord.events.record import Partition
+from detectord.runtime.coverage import Ledger
 from detectord.runtime.protocol import Death, Gauges, Message, Reply
 from detectord.sinks import Outputs
 
@@ -70,6 +71,9 @@ class Commit:
     ended: int
     times: Sequence[tuple[int | None, int | None]]
     """Of each detection: when its last event happened, and when the source got it (ns)."""
+    ledger: Ledger
+    lost: Mapping[tuple[str, str], int]
+    """By reason and rule_id ("": any rule) what may have cost a detection."""
 
 
 class Observer(Protocol):

@@ -25,11 +25,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from detectord.engine.losses import Losses
 from detectord.engine.state import StateChange, StateError
 from detectord.engine.tallies import Tallies
 from detectord.engine.watermark import END_OF_TIME, Told, Watermark
 from detectord.events.record import DeadLetter, Partition, Record
 from detectord.hits_topic import PackedHits
+from detectord.runtime.coverage import Ledger
 from detectord.runtime.protocol import (
     Advance,
     Barrier,
@@ -39,7 +41,6 @@ from detectord.runtime.protocol import (
     Death,
     Outcome,
     RankedAlert,
-    Reply,
     Restore,
     Unreadable,
 )
@@ -48,7 +49,7 @@ from detectord.runtime.sharding import Router
 from detectord.runtime.share import Share
 from detectord.runtime.standing import Standing, State
 from detectord.sinks import DeliveryError, Outputs, PositionsRefusedError, Sink
-from detectord.sources import Source
+from detectord.sources import Gap, Source
 
 STALLED_TICKS = 10
 """Ticks that may be missed before the loop counts as held up."""
@@ -109,15 +110,19 @@ class _Pending:
     records: dict[str, tuple[int, int]] = field(default_factory=dict)
     tallies: Tallies = field(default_factory=Counter)
     away: dict[int, list[PackedHits]] = field(default_factory=dict)
+    losses: Losses = field(default_factory=Losses)
+    gaps: list[Gap] = field(default_factory=list)
     busy: dict[int, float] = field(default_factory=dict)
     count: int = 0
     size: int = 0
     touched: bool = False
     """True if anything was advanced, so that workers may have something to hand over."""
 
-    def worked(self, reply: Reply) -> None:
-        """Add the time a worker spent on a reply."""
+    def worked(self, reply: Outcome | Covered) -> None:
+        """Add the time a worker spent on a reply, and what was lost in its work."""
         self.busy[reply.worker] = self.busy.get(reply.worker, 0.0) + reply.busy
+        if reply.losses is not None:
+            self.losses.join(reply.losses)
 
 
 @dataclass(slots=True)
@@ -147,6 +152,7 @@ class Supervisor:
         clock: Clock,
         observer: Observer,
         settings: Settings,
+        ledger: Ledger | None = None,
         share: Share | None = None,
     ) -> None:
         """`share`: what this instance keeps of the state, over a transactional sink; None: everything, in
@@ -168,6 +174,7 @@ class Supervisor:
         self.committed: dict[Partition, int] = {}
         self._state: State = {}
         self.holding = (0, 0)
+        self.ledger = ledger if ledger is not None else Ledger()
         self._arrivals = 0
         self._batches = 0
         self._barriers = 0
@@ -248,6 +255,9 @@ class Supervisor:
         self._at_end = poll.at_end if limit else frozenset()
         if (poll.rebalanced or poll.left) and self._reassigned(poll.left):
             return True
+        if poll.gaps:
+            self._pending.gaps += poll.gaps
+            self._pending.touched = True
         if poll.finished:
             self._ended = True
         if poll.records:
@@ -446,7 +456,7 @@ class Supervisor:
 
     def _send_barrier_if_due(self) -> None:
         pending, settings = self._pending, self._settings
-        if self._barrier is not None or not pending.touched:
+        if self._barrier is not None or not (pending.touched or self._ledger_is_due()):
             return
         interval = settings.commit_interval
         due = (
@@ -472,6 +482,13 @@ class Supervisor:
         for worker in sorted(everyone):
             self._ask(worker, Barrier(self.epoch, self._barriers))
 
+    def _ledger_is_due(self) -> bool:
+        """True if the ledger alone is worth a commit; at the end it is while anything is open. Not before
+        there are partitions: the first assignment would undo it."""
+        if self.ledger.is_open and self._is_last():
+            return True
+        return self.ledger.is_due(self._clock.now()) and bool(self._source.assignment())
+
     def _take_covered(self, answer: Covered) -> None:
         barrier = self._barrier
         assert barrier is not None, "an answer to no barrier"
@@ -494,9 +511,20 @@ class Supervisor:
         pending = barrier.pending
         alerts = [*pending.alerts, *(alert for answer in barrier.answers for alert in answer.alerts)]
         alerts.sort(key=lambda alert: alert.rank)  # however the work was shared out
+        for answer in barrier.answers:
+            pending.tallies.update(answer.tallies)
+            pending.worked(answer)
+        ledger, told = self.ledger.after(
+            pending.losses,
+            self._clock.now(),
+            dead_letters=pending.dead_letters,
+            gaps=pending.gaps,
+            ending=self._is_last(),
+        )
         outputs = Outputs(
             [record for alert in alerts for record in alert.records],
             pending.dead_letters,
+            ledger=told,
         )
         moved = {p: offset for p, offset in pending.positions.items() if self.committed.get(p) != offset}
         share = self._share
@@ -510,8 +538,7 @@ class Supervisor:
         self.committed.update(moved)
         for answer in barrier.answers:
             self._take_over(answer.changes)
-            pending.tallies.update(answer.tallies)
-            pending.worked(answer)
+        found, self.ledger = ledger.counted_since(self.ledger), ledger
         self._committed_watermark = (barrier.watermark, barrier.reached)
         self.holding = (
             sum(a.gauges.held for a in barrier.answers),
@@ -533,6 +560,8 @@ class Supervisor:
                 began,
                 self.last_commit,
                 [(alert.happened, alert.ingested) for alert in alerts],
+                ledger,
+                found,
             )
         )
 
@@ -670,5 +699,10 @@ class Supervisor:
             self._closing = True
             self._reached = END_OF_TIME
             self._advance(None, {}, {})
-        elif (self._closing or self.stopping) and not self._pending.touched:
+        elif self._is_last() and not self.ledger.is_open:
             self.finished = True
+
+    def _is_last(self) -> bool:
+        """True if nothing is left to be evaluated or advanced."""
+        ends = self._closing or self.stopping
+        return ends and not self._in_flight and not self._pending.touched

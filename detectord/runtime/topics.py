@@ -68,7 +68,6 @@ class Found:
 
 def expected(config: Config) -> list[Expected]:
     """Every topic that a deployment with this configuration reads or writes."""
-    prefix = config.kafka.topic_prefix
     per_state = config.state.partitions
     kept = {"cleanup.policy": "delete"}
     inputs = [
@@ -85,7 +84,7 @@ def expected(config: Config) -> list[Expected]:
         # Compacting alerts as well is somebody's choice: the key is the alert's id.
         Expected(config.alert_topic, 6, {**kept, "retention.ms": str(14 * DAY)}, checked=()),
         Expected(config.dlq_topic, 1, {**kept, "retention.ms": str(14 * DAY)}),
-        Expected(f"{prefix}.ledger", 1, {**kept, "retention.ms": str(30 * DAY)}),
+        Expected(config.ledger_topic, 1, {**kept, "retention.ms": str(30 * DAY)}),
         Expected(config.hits_topic, per_state, {**kept, "retention.ms": str(DAY)}, exact=True),
         Expected(
             config.state_topic,

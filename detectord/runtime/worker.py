@@ -6,6 +6,8 @@ it without processes. `serve` is the loop around it in a process of its own.
 Rule 1: evaluating a batch changes no state. Its hits for this worker are parked under the batch's
 number until `Advance` says that the batch counts.
 Rule 2: a record cannot stop a worker: what is no event is a dead letter, what raises is tallied.
+Rule 3: what an event counts counts only if the whole record was evaluated; what of it may be a missed
+detection is noted as such in one place (`_count`).
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from detectord.engine.bounds import shortened
 from detectord.engine.detection import Detection
 from detectord.engine.detector import Detector, EngineSettings, Rank
 from detectord.engine.hits import EventHits, renumbered
+from detectord.engine.losses import OF_TALLY, Losses
 from detectord.engine.state import StateError
 from detectord.engine.tallies import Tallies
 from detectord.eql.text import Scalar, string_of
@@ -103,7 +106,9 @@ class Worker:
         self._overflows = overflows or {}
         self._measured: Tallies = Counter()
         self._own: Tallies = Counter()
-        """What one event counts, until it is certain that the event does."""
+        """What one record counts, until it is certain that the record does."""
+        self._losses = Losses()
+        """What may have cost a detection in the batch."""
         self._events_tally = ("worker_events", str(settings.number))
         self._evaluate_one = self._evaluate_record
         if profiler is not None:
@@ -157,12 +162,15 @@ class Worker:
                     else:
                         elsewhere.setdefault(hits.partition, []).append(hits)
             tallies["decoded", chunk.topic] += len(chunk.values) - (len(dead) - failed)
+        away = {partition: _packed(hits, tallies, self._losses) for partition, hits in elsewhere.items()}
         self._count_routes(spread, tallies)
         tallies.update(self._measured)
         self._measured.clear()
         for rule_id, overflow in self._overflows.items():
             if overflow.count:
-                tallies["combinations_capped", rule_id] += overflow.count
+                capped = ("combinations_capped", rule_id)
+                tallies[capped] += overflow.count
+                self._losses.note(capped, overflow.count, *_whereabouts(batch))
                 overflow.count = 0
         local = spread.pop(self._settings.number, None)
         if local:
@@ -176,7 +184,8 @@ class Worker:
             progress,
             dead,
             tallies,
-            away={partition: _packed(hits, tallies) for partition, hits in elsewhere.items()},
+            losses=self._take_losses(),
+            away=away,
         )
 
     def _evaluate_record(
@@ -192,16 +201,20 @@ class Worker:
             return decoded
         alerts: list[RankedAlert] = []
         found_hits: list[EventHits] = []
+        own = self._own
+        own.clear()
         try:
             if record.topic in self._settings.keyed:
-                self._check_key(record, decoded[0].values("host.id"), tallies)
+                self._check_key(record, decoded[0].values("host.id"), own)
             for event in decoded:
-                self._note_progress(event, progress, tallies)
-                detections, hits = self._detector.evaluate(event, tallies)
-                alerts.extend(self._format(rank, detection, now, tallies) for rank, detection in detections)
+                self._note_progress(event, progress, own)
+                detections, hits = self._detector.evaluate(event, own)
+                alerts.extend(self._format(rank, detection, now, own) for rank, detection in detections)
                 found_hits.extend(self._portable(hits, event, len(decoded) > 1))
         except Exception as error:  # a bug of ours; the next record is not to suffer for it
             return DeadLetter(record, "poison", f"{type(error).__name__}: {error}"[:200])
+        if own:
+            self._count(record, [event.time for event in decoded], tallies)
         tallies[self._events_tally] += len(decoded)
         return alerts, found_hits
 
@@ -214,7 +227,8 @@ class Worker:
         try:
             if record.topic in self._settings.keyed:
                 self._check_key(record, narrowing.values(root, "host.id") or (), own)
-            self._note_time(*narrowing.time(root, record), record, progress, own)
+            time, bad_timestamp = narrowing.time(root, record)
+            self._note_time(time, bad_timestamp, record, progress, own)
             found = self._detector.evaluate_narrow(root, record, own)
             alerts: Sequence[RankedAlert] = ()
             hits: Sequence[EventHits] = ()
@@ -227,9 +241,25 @@ class Worker:
         except Exception as error:  # as above
             return DeadLetter(record, "poison", f"{type(error).__name__}: {error}"[:200])
         if own:
-            tallies.update(own)
+            self._count(record, (time,), tallies)
         tallies[self._events_tally] += 1
         return alerts, hits
+
+    def _count(self, record: Record, times: Iterable[int | None], tallies: Tallies) -> None:
+        """Take over what a record counts; `times` are those of its events. It is of `_own`."""
+        for tally, count in self._own.items():
+            if tally[0] in OF_TALLY:
+                known = [time for time in times if time is not None]
+                place = record.topic, record.partition
+                self._losses.note(tally, count, place, min(known, default=None), max(known, default=None))
+        tallies.update(self._own)
+
+    def _take_losses(self) -> Losses | None:
+        """Those of the batch, None if there are none."""
+        if not self._losses:
+            return None
+        losses, self._losses = self._losses, Losses()
+        return losses
 
     def _check_key(self, record: Record, hosts: Iterable[Scalar], tallies: Tallies) -> None:
         """A key that is not what the source says it is costs balance only, but is to be seen."""
@@ -282,8 +312,10 @@ class Worker:
             arrived.extend(renumbered(event, arrival, by_arrival=by_arrival) for arrival, event in heard)
         self._detector.receive(arrived)
         for rank, detection in self._detector.advance(message.watermark):
-            found = self._format(rank, detection, message.now, self._detector.tallies)
-            self._done.append(found)
+            failed: Tallies = Counter()
+            self._done.append(self._format(rank, detection, message.now, failed))
+            for tally, count in failed.items():
+                self._detector.lose(tally, count, detection.events[-1].time)
 
     def _cover(self, barrier: Barrier) -> Covered:
         done, self._done = self._done, []
@@ -297,6 +329,7 @@ class Worker:
             detector.take_changes(),
             detector.take_tallies(),
             gauges,
+            losses=detector.take_losses(),
         )
 
     def _restore(self, message: Restore) -> Unreadable | None:
@@ -371,7 +404,7 @@ def serve(pipe: Connection, start: WorkerStart) -> None:
                 pipe.send(reply._replace(busy=time.monotonic() - began))
 
 
-def _packed(hits: Iterable[EventHits], tallies: Tallies) -> list[PackedHits]:
+def _packed(hits: Iterable[EventHits], tallies: Tallies, losses: Losses) -> list[PackedHits]:
     """Hits for a state partition that another instance keeps, in pieces that fit its topic's records."""
     packs: list[PackedHits] = []
     piece: list[bytes] = []
@@ -387,7 +420,10 @@ def _packed(hits: Iterable[EventHits], tallies: Tallies) -> list[PackedHits]:
     for event in hits:
         packed = _pack(event)
         if len(packed) > MOST_BYTES - _LIST_HEAD_BYTES:
-            tallies["hits_dropped", "too_large"] += len(event.hits)
+            tallies[_TOO_LARGE] += len(event.hits)
+            times = [hit.time for hit in event.hits]
+            place = event.topic, event.source_partition
+            losses.note(_TOO_LARGE, len(times), place, min(times), max(times))
             continue
         if size + len(packed) > MOST_BYTES - _LIST_HEAD_BYTES:
             close()
@@ -398,6 +434,7 @@ def _packed(hits: Iterable[EventHits], tallies: Tallies) -> list[PackedHits]:
     return packs
 
 
+_TOO_LARGE = ("hits_dropped", "too_large")
 _LIST_HEAD_BYTES = 5
 
 
@@ -411,6 +448,18 @@ def _capped(rule: CompiledRule, max_span: int | None) -> CompiledRule:
     if max_span is None or rule.maxspan is None or rule.maxspan <= max_span:
         return rule
     return dataclasses.replace(rule, maxspan=max_span)
+
+
+def _whereabouts(batch: Batch) -> tuple[Partition | None, int | None, int | None]:
+    """The partition of a batch, if it is of one, and from when to when its records are: what can be told of
+    an event that is not known."""
+    chunks = batch.chunks
+    place = (chunks[0].topic, chunks[0].partition) if len(chunks) == 1 else None
+    stamps = (stamp for chunk in chunks for stamp in chunk.timestamps)
+    known = [stamp for stamp in stamps if stamp is not None and 0 <= stamp <= _LAST_MS]
+    if not known:
+        return place, None, None
+    return place, min(known) * 1_000_000, max(known) * 1_000_000
 
 
 def _advance_to(progress: dict[Partition, int], partition: Partition, moment: int) -> None:

@@ -1,7 +1,8 @@
-"""Where alerts and dead letters go. A commit is one decision: outputs, then the positions they rest on.
+"""Where alerts, dead letters and the ledger go. A commit is one decision: outputs, then the positions they
+rest on.
 
 A transactional sink decides all of it at once, and keeps the changed state with it; any other delivers
-first, and keeps no state.
+first, and keeps no state. A sink for a person who reads the alerts may leave the ledger out.
 """
 
 from __future__ import annotations
@@ -15,6 +16,14 @@ from detectord.events.record import DeadLetter, Positions
 from detectord.hits_topic import AwayRecord
 
 
+class LedgerRecord(NamedTuple):
+    """What is told of one interval of the coverage ledger, as JSON. It replaces what was told before under
+    the same name."""
+
+    name: str
+    value: bytes
+
+
 class Outputs(NamedTuple):
     """Everything one barrier covers that leaves the instance."""
 
@@ -22,6 +31,7 @@ class Outputs(NamedTuple):
     dead_letters: Sequence[DeadLetter]
     changes: Sequence[StateChange] = ()
     """What changed in the state; for a transactional sink only."""
+    ledger: Sequence[LedgerRecord] = ()
     away: Sequence[AwayRecord] = ()
     """What other instances are told; for a transactional sink only."""
 

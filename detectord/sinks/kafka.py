@@ -1,4 +1,4 @@
-"""Alerts and dead letters to Kafka topics; then the positions they rest on.
+"""Alerts, dead letters and the ledger to Kafka topics; then the positions they rest on.
 
 Rule 1: positions are stored only when the broker has acknowledged every output. So a crash repeats
 outputs (the same alert with the same id, in the same key) and loses none.
@@ -47,7 +47,7 @@ Failure = tuple[Message, KafkaError]
 
 
 class KafkaSink:
-    """Delivers to `alert_topic` and `dead_letter_topic`, then calls `commit_positions`.
+    """Delivers to `alert_topic`, `dead_letter_topic` and `ledger_topic`, then calls `commit_positions`.
 
     `commit_positions` stores positions in the group (`KafkaSource.commit`) and raises
     KafkaException if it cannot. `deadline` is the time, in seconds, the outputs of one commit have.
@@ -64,6 +64,7 @@ class KafkaSink:
         *,
         alert_topic: str,
         dead_letter_topic: str,
+        ledger_topic: str,
         dead_letter_limit: int = DEAD_LETTER_LIMIT,
         deadline: float = 30.0,
         tick: Callable[[], None] = lambda: None,
@@ -72,7 +73,7 @@ class KafkaSink:
     ) -> None:
         self._settings = settings
         self._commit_positions = commit_positions
-        self._messages = Messages(alert_topic, dead_letter_topic, dead_letter_limit, on_event)
+        self._messages = Messages(alert_topic, dead_letter_topic, ledger_topic, dead_letter_limit, on_event)
         self._deadline = deadline
         self._tick = tick
         self._on_event = on_event

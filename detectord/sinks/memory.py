@@ -14,7 +14,7 @@ from typing import NamedTuple
 from detectord.alerts import AlertRecord
 from detectord.events.record import DeadLetter, Positions
 from detectord.hits_topic import AwayRecord
-from detectord.sinks import DeliveryError, EndedError, Outputs
+from detectord.sinks import DeliveryError, EndedError, LedgerRecord, Outputs
 
 
 class Commit(NamedTuple):
@@ -27,7 +27,7 @@ class Commit(NamedTuple):
 class MemorySink:
     """Keeps what it is given.
 
-    `commits` is the history; `alerts` and `dead_letters` are all that was ever delivered, in order,
+    `commits` is the history; `alerts`, `dead_letters` and `ledger` are all that was ever delivered, in order,
     repeats included. `commit_positions` is called last, as a real sink does (`MemorySource.commit`).
     """
 
@@ -35,6 +35,7 @@ class MemorySink:
         self.commits: list[Commit] = []
         self.alerts: list[AlertRecord] = []
         self.dead_letters: list[DeadLetter] = []
+        self.ledger: list[LedgerRecord] = []
         self.closed = False
         self._commit_positions = commit_positions
         self._failures: deque[int] = deque()
@@ -53,8 +54,9 @@ class MemorySink:
             raise DeliveryError("this commit was told to fail")
         self.alerts += outputs.alerts
         self.dead_letters += outputs.dead_letters
+        self.ledger += outputs.ledger
         self._commit_positions(positions)
-        kept = Outputs(tuple(outputs.alerts), tuple(outputs.dead_letters))
+        kept = Outputs(tuple(outputs.alerts), tuple(outputs.dead_letters), ledger=tuple(outputs.ledger))
         self.commits.append(Commit(kept, dict(positions)))
 
     @property
@@ -72,12 +74,13 @@ STEPS = ("begin", "produce", "send positions", "commit", "hear of it")
 
 
 class MemoryTopics:
-    """What is committed: alerts, dead letters, the state entries by state partition, and by state partition
-    what instances told each other."""
+    """What is committed: alerts, dead letters, the ledger, the state entries by state partition, and what
+    instances told each other."""
 
     def __init__(self) -> None:
         self.alerts: list[AlertRecord] = []
         self.dead_letters: list[DeadLetter] = []
+        self.ledger: list[LedgerRecord] = []
         self.state: dict[int, dict[bytes, bytes]] = {}
         self.away: list[AwayRecord] = []
         self.generation: Counter[str] = Counter()
@@ -112,6 +115,7 @@ class TransactionalMemorySink:
         self._commit_positions(positions)
         self._topics.alerts += outputs.alerts
         self._topics.dead_letters += outputs.dead_letters
+        self._topics.ledger += outputs.ledger
         for partition, key, value in outputs.changes:
             entries = self._topics.state.setdefault(partition, {})
             if value is None:

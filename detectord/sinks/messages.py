@@ -1,4 +1,5 @@
-"""Alerts and dead letters as messages of Kafka topics, and what to send in place of one that is too big.
+"""Alerts, dead letters and the ledger as messages of Kafka topics, and what to send in place of one that is
+too big.
 
 Rule 1: an alert is sent whole or not at all; a dead letter may be cut, and its headers then say so.
 Rule 2: no single record may wedge the stream. Of what the broker finds too big a dead letter is halved, again
@@ -63,13 +64,16 @@ class Messages:
 
     alert_topic: str
     dead_letter_topic: str
+    ledger_topic: str
     dead_letter_limit: int = DEAD_LETTER_LIMIT
     on_event: EventHook = ignore
 
     def of(self, outputs: Outputs) -> Iterator[Message]:
-        """The alerts, then the dead letters."""
+        """The alerts, then the dead letters, then the ledger."""
         yield from map(self._alert, outputs.alerts)
         yield from map(self._dead_letter, outputs.dead_letters)
+        for record in outputs.ledger:
+            yield Message(self.ledger_topic, record.name.encode(errors="replace"), record.value, ())
 
     def smaller(self, message: Message, error: KafkaError) -> Message:
         """In place of what is too big: a dead letter of half the size, or for an alert its first.

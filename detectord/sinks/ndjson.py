@@ -2,7 +2,8 @@
 
 A commit is one write and one flush. If a write to a file fails half-way (a full disk), the file is cut
 back to its last whole commit, so that trying again repeats nothing. A pipe cannot be cut back.
-Dead letters are counted by reason, and the first few kept for whoever prints the summary.
+Dead letters are counted by reason, and the first few kept for whoever prints the summary. The ledger is left
+out: that summary has what it tells.
 """
 
 from __future__ import annotations

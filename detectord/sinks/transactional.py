@@ -1,4 +1,4 @@
-"""Everything a barrier covers in one transaction: alerts, dead letters, state changes, hits, positions.
+"""Everything a barrier covers in one transaction: what it found, state changes, hits for others, positions.
 
 Rule 1: a transaction is open only while it is being committed. Nothing is polled meanwhile, so the assignment
 cannot change under it, and none outlives its assignment. The group's metadata is asked for anew each time.
@@ -47,7 +47,7 @@ _REFUSED = frozenset(
 
 
 class TransactionalSink:
-    """Commits to the topics of alerts, dead letters, state and hits, and stores positions in the group.
+    """Commits to the topics of alerts, dead letters, the ledger, state and hits, and stores positions.
 
     `membership` gives the metadata of the groups for positions (`GroupSource.membership`), and raises
     KafkaException if one of them is of a partition that is not ours. `deadline`: seconds that one commit has.
@@ -61,6 +61,7 @@ class TransactionalSink:
         *,
         alert_topic: str,
         dead_letter_topic: str,
+        ledger_topic: str,
         state_topic: str,
         hits_topic: str,
         dead_letter_limit: int = DEAD_LETTER_LIMIT,
@@ -71,7 +72,7 @@ class TransactionalSink:
     ) -> None:
         self._settings = settings
         self._membership = membership
-        self._messages = Messages(alert_topic, dead_letter_topic, dead_letter_limit, on_event)
+        self._messages = Messages(alert_topic, dead_letter_topic, ledger_topic, dead_letter_limit, on_event)
         self._state_topic = state_topic
         self._hits_topic = hits_topic
         self._deadline = deadline

@@ -12,6 +12,15 @@ class SourceError(Exception):
     """The input cannot be read on, and waiting will not help: the operator must act."""
 
 
+class Gap(NamedTuple):
+    """Records that were to be read and are no longer there: reading should have gone on at
+    `expected`, and went on at `resumed`, the earliest offset the broker had."""
+
+    partition: Partition
+    expected: int
+    resumed: int
+
+
 class Poll(NamedTuple):
     """What one poll brought: records in partition order; the partitions whose end was reached and
     not left again; whether the assignment changed since the last poll (then everything not yet
@@ -23,6 +32,9 @@ class Poll(NamedTuple):
     rebalanced: bool = False
     finished: bool = False
     left: frozenset[Partition] = frozenset()
+    gaps: tuple[Gap, ...] = ()
+    """What was found missing since the last poll. No record behind a gap was in an earlier poll; after a
+    `seek` to before it, it is found again."""
 
 
 class Source(Protocol):

@@ -26,11 +26,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -46,7 +45,7 @@ from confluent_kafka import (
 
 from detectord.events.record import Partition, Positions, Record
 from detectord.kafka import EventHook, KafkaSettings, describe, ignore
-from detectord.sources import Poll, SourceError
+from detectord.sources import Gap, Poll, SourceError
 
 ANSWER_SECONDS = 2.0
 """How long one poll waits for the broker to tell positions."""
@@ -57,27 +56,15 @@ AGAIN_SECONDS = 1.0
 WAKE_SECONDS = 0.1
 """How long resuming may take when the broker is away."""
 
-MAX_GAPS = 1_000
-"""Gaps kept until somebody takes them; a gap is an incident, so this is plenty."""
-
 _GAP_ERRORS = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION})
-
-
-class Gap(NamedTuple):
-    """Records that were to be read and are no longer there: reading should have gone on at
-    `expected`, and went on at `resumed`, the earliest offset the broker had."""
-
-    partition: Partition
-    expected: int
-    resumed: int
 
 
 class KafkaSource:
     """Topics read as a member of the group `settings.group`.
 
-    `start` is where a partition begins for which the group has no position: `latest`, `earliest`, or an ISO
-    8601 time (UTC unless it says otherwise), meaning the first record stored at or after it. `gaps` holds
-    what was found missing, oldest first; whoever reads it takes entries out.
+    `start` is where a partition begins for which the group has no position: `latest`, `earliest`,
+    or an ISO 8601 time (UTC unless it says otherwise), meaning the first record stored at or after
+    it.
 
     Events told to `on_event`: source.started (the partitions with their offsets), source.revoked,
     source.lost, source.gap, and the errors of `detectord.kafka.describe`.
@@ -101,7 +88,7 @@ class KafkaSource:
         self._on_event = on_event
         self._pause_after = pause_after
         self._clock = clock
-        self.gaps: deque[Gap] = deque(maxlen=MAX_GAPS)
+        self._gaps: list[Gap] = []
         self._position: dict[Partition, int] = {}
         self._first: dict[Partition, int] = {}
         self._counts: dict[str, int] = {}
@@ -148,7 +135,8 @@ class KafkaSource:
             raise SourceError(f"the Kafka consumer cannot go on: {self._fatal.str()}")
         rebalanced, self._rebalanced = self._rebalanced, False
         left, self._left = frozenset(self._left), set()
-        return Poll(records, frozenset(self._at_end), rebalanced, left=left)
+        gaps, self._gaps = tuple(self._gaps), []
+        return Poll(records, frozenset(self._at_end), rebalanced, left=left, gaps=gaps)
 
     def assignment(self) -> frozenset[Partition]:
         """The partitions read now; those whose start is not known yet are not among them."""
@@ -414,7 +402,7 @@ class KafkaSource:
             if start <= expected <= latest[partition]:
                 continue  # it is there (again): go on where we were
             resumed[partition] = start
-            self.gaps.append(Gap(partition, expected, start))
+            self._gaps.append(Gap(partition, expected, start))
             self._on_event("source.gap", {"partition": partition, "expected": expected, "resumed": start})
         self._move(resumed)
 

@@ -33,6 +33,7 @@ class PairedSource:
             heard.at_end | read.at_end,
             heard.rebalanced or read.rebalanced,
             left=heard.left | read.left,
+            gaps=(*heard.gaps, *read.gaps),
         )
 
     def assignment(self) -> frozenset[Partition]:

@@ -126,7 +126,7 @@ class _Reader:
     """Reads the alerts of probes, and notes when each came first."""
 
     def __init__(self, topics: Topics) -> None:
-        _, alerts, _ = topics.names()
+        _, alerts, *_ = topics.names()
         self.seen: dict[str, float] = {}
         self._consumer = Consumer(
             {

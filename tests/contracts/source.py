@@ -6,13 +6,21 @@ import time
 from collections.abc import Callable, Sequence
 
 from detectord.events.record import Record
-from detectord.sources import Source
+from detectord.sources import Poll, Source
 
 Make = Callable[[Sequence[bytes]], Source]
 
 VALUES = [b'{"n":%d}' % n for n in range(7)]
 
 DEADLINE = 20.0
+
+
+def poll_until(source: Source, done: Callable[[Poll], object], limit: int = 100) -> Poll:
+    """The first poll of which `done` is true."""
+    until = time.monotonic() + DEADLINE
+    while not done(poll := source.poll(limit, 0.1)):
+        assert time.monotonic() < until, "it did not come to that"
+    return poll
 
 
 def read(source: Source, count: int, limit: int = 3) -> list[Record]:

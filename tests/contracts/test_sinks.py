@@ -33,6 +33,7 @@ def memory() -> Harness:
         sink=sink,
         alerts=lambda: [alert.value for alert in sink.alerts],
         dead_letters=lambda: [letter.reason for letter in sink.dead_letters],
+        ledger=lambda: [tuple(record) for record in sink.ledger],
         positions=lambda: stored,
         broken=broken,
     )
@@ -57,6 +58,7 @@ def memory_with_transactions() -> Harness:
         sink=TransactionalMemorySink(topics, stored.update, reached),
         alerts=lambda: [alert.value for alert in topics.alerts],
         dead_letters=lambda: [letter.reason for letter in topics.dead_letters],
+        ledger=lambda: [tuple(record) for record in topics.ledger],
         positions=lambda: stored,
         broken=broken,
     )
@@ -102,7 +104,7 @@ class FullDisk:
 
 
 def kafka(broker: Broker) -> Harness:
-    alerts, dead = broker.topic(1, "alerts"), broker.topic(1, "dlq")
+    alerts, dead, ledger = (broker.topic(1, stem) for stem in ("alerts", "dlq", "ledger"))
     stored: dict[Partition, int] = {}
 
     def store(positions: Positions) -> None:
@@ -129,11 +131,13 @@ def kafka(broker: Broker) -> Harness:
             store,
             alert_topic=alerts,
             dead_letter_topic=dead,
+            ledger_topic=ledger,
             deadline=30.0,
             clock=lambda: time.monotonic() * pace,
         ),
         alerts=lambda: [message.value() for message in consume(broker.bootstrap_servers, alerts)],
         dead_letters=reasons,
+        ledger=lambda: [(m.key().decode(), m.value()) for m in consume(broker.bootstrap_servers, ledger)],
         positions=lambda: stored,
         broken=broken,
     )

@@ -3,19 +3,23 @@ uninterrupted answer, alert by alert."""
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
-from daemon import Daemon, Topics, wait_until
+from confluent_kafka import Consumer, TopicPartition
+from daemon import RULES, Daemon, Topics, wait_until
 from e2e_events import connect, expected_ids, fork, noise, usermod
 from kafkanodes import Cluster
+from mockcluster import consume, produce
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
@@ -92,6 +96,61 @@ def test_a_clean_stop_keeps_half_done_sequences(topics: Topics, tmp_path: Path) 
         wait_until(topics.ids, "the alert")
         assert daemon.stop() == 0
     assert topics.ids() == expected_ids([*first, *second], tmp_path)
+
+
+def test_the_ledger_tells_what_may_have_been_missed(
+    topics: Topics, real_kafka: Cluster, tmp_path: Path
+) -> None:
+    """A rule that does not load, a record that is no event, a step that is late; then records that retention
+    took while nobody read."""
+    broken = tmp_path / "rules" / "broken.toml"
+    broken.parent.mkdir()
+    broken.write_text("this is no rule")
+    now = time.time()
+
+    def ledger() -> list[dict[str, Any]]:
+        """What a reader of committed records has: of each interval what was told last."""
+        told = consume(topics.bootstrap_servers, topics.ledger, 4)
+        return list({m.key(): json.loads(m.value()) for m in told}.values())
+
+    def of(reason: str, intervals: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [each for each in intervals if each["reason"] == reason]
+
+    with Daemon(tmp_path, topics, rules=(RULES, broken.parent), **EXACTLY_ONCE) as daemon:
+        sent = topics.send([noise(h, now + 60) for h in range(40)])
+        wait_until(lambda: daemon.metric("detectord_events_decoded_total") == sent, "event time has moved on")
+        topics.send([b"no event", fork(7, now)])
+        wait_until(lambda: of("late", ledger()) and of("dead_lettered", ledger()), "both are told")
+        status = json.loads(daemon.get("/status")[1])["ledger"]
+        open_now = {each["reason"]: each for each in status["open"]}
+        assert open_now.keys() == {"refused", "late", "dead_lettered"}
+        assert daemon.metric("detectord_ledger_open_intervals") == 3
+        assert daemon.metric("detectord_ledger_losses_total") == sum(status["losses"].values()) == 3
+        assert daemon.stop() == 0
+    intervals = ledger()
+    assert {each["state"] for each in intervals} == {"closed"}
+    (late,), (refused,) = of("late", intervals), of("refused", intervals)
+    assert (late["count"], late["topic"], late["rule_id"] is None) == (1, topics.input, False)
+    assert abs(datetime.fromisoformat(late["first"]).timestamp() - now) < 0.01
+    assert late["first"] == late["last"]
+    assert refused["detail"] == f"{broken}: parse_error"
+
+    place = TopicPartition(topics.input, 0)
+    asker = Consumer({"bootstrap.servers": topics.bootstrap_servers, "group.id": topics.prefix})
+    start = asker.committed([place], timeout=10)[0].offset
+    asker.close()
+    produce(topics.bootstrap_servers, topics.input, [json.dumps(noise(1, now + 61)).encode()] * 3, 0)
+    gone = TopicPartition(topics.input, 0, start + 2)
+    for done in real_kafka.admin.delete_records([gone]).values():
+        done.result(10)
+    with Daemon(tmp_path, topics, **EXACTLY_ONCE) as daemon:
+        wait_until(lambda: of("gap", ledger()), "the gap is told")
+        recent = json.loads(daemon.get("/status")[1])["ledger"]["recent"]
+        assert [each["reason"] for each in recent] == ["gap"]
+        assert daemon.stop() == 0
+    (gap,) = of("gap", ledger())
+    assert (gap["topic"], gap["partition"], gap["count"]) == (topics.input, 0, 2)
+    assert gap["offsets"] == {"from": start, "to": start + 2}
 
 
 class Fleet:

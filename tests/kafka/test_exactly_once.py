@@ -8,14 +8,14 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from click.testing import CliRunner
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from contracts.sink import alert, letter
 from daemon import wait_until
 from kafkanodes import Cluster
@@ -39,7 +39,7 @@ from detectord.runtime.sharding import Router
 from detectord.runtime.share import Restored, Share
 from detectord.runtime.standing import Standing
 from detectord.runtime.supervisor import Settings, Supervisor
-from detectord.sinks import EndedError, Outputs, PositionsRefusedError
+from detectord.sinks import EndedError, LedgerRecord, Outputs, PositionsRefusedError
 from detectord.sinks.transactional import TransactionalSink
 from detectord.sources.kafka import KafkaSource
 from detectord.sources.pair import PairedSource
@@ -61,7 +61,7 @@ class Deployment:
         self.cluster = cluster
         self.prefix = cluster.topic(1, "x")
         limit = {"max_message_bytes": str(largest)}
-        cluster.create([f"{self.prefix}.alerts", f"{self.prefix}.dlq"], 1, **limit)
+        cluster.create([f"{self.prefix}.{name}" for name in ("alerts", "dlq", "ledger")], 1, **limit)
         self.make_state_topic()
         cluster.create([f"{self.prefix}.hits"], PARTITIONS)
         self.sinks: list[TransactionalSink] = []
@@ -103,6 +103,7 @@ class Deployment:
             membership,
             alert_topic=config.alert_topic,
             dead_letter_topic=config.dlq_topic,
+            ledger_topic=config.ledger_topic,
             state_topic=config.state_topic,
             hits_topic=config.hits_topic,
             on_event=lambda name, _: self.events.append(name),
@@ -192,6 +193,36 @@ def test_all_of_a_commit_is_there_and_the_next_adds_to_it(deployment: Deployment
     _, found = deployment.begin()
     assert found.state == {0: {b"p4": b"value 4"}}
     assert found.standings[0] == Standing(arrivals=4)
+
+
+def test_what_the_ledger_tells_is_in_the_transaction_or_nowhere(deployment: Deployment) -> None:
+    """A commit that is refused, one that dies open, and one that is well; then one that is told anew."""
+
+    class DiedError(Exception):
+        pass
+
+    def refuse(_: object) -> object:
+        raise KafkaException(KafkaError(KafkaError.ILLEGAL_GENERATION, "not now"))
+
+    def die(_: object) -> object:
+        raise DiedError
+
+    def commit(membership: Any, n: int, *, fails: type[Exception] | None = None) -> None:
+        sink = deployment.sink(deployment.config(), membership)
+        deployment.recover(deployment.config(), sink)
+        given = outputs(n)._replace(ledger=[LedgerRecord("interval", b"%d" % n)])
+        with pytest.raises(fails) if fails is not None else nullcontext():
+            sink.commit(given, {(deployment.prefix, 0): n})
+
+    commit(refuse, 1, fails=PositionsRefusedError)
+    commit(die, 2, fails=DiedError)
+    commit(None, 3)
+    commit(refuse, 4, fails=PositionsRefusedError)
+    commit(None, 5)
+    settled(deployment.alerts, [alert(3).value, alert(5).value])
+    told = consume(deployment.cluster.bootstrap_servers, f"{deployment.prefix}.ledger")
+    assert [(m.key(), m.value()) for m in told] == [(b"interval", b"3"), (b"interval", b"5")]
+    assert deployment.position() == 5
 
 
 def test_nothing_of_a_refused_commit_is_there_and_the_next_is_well(deployment: Deployment) -> None:
@@ -427,6 +458,7 @@ def test_the_topics_that_the_command_makes_are_right(real_kafka: Cluster, tmp_pa
         lambda _: None,
         alert_topic=config.alert_topic,
         dead_letter_topic=config.dlq_topic,
+        ledger_topic=config.ledger_topic,
         state_topic=config.state_topic,
         hits_topic=config.hits_topic,
     )
@@ -454,13 +486,20 @@ def test_a_broker_without_an_admin_interface_is_refused(cluster: MockCluster) ->
         sources=(SourceConfig(topics=(topic,)),),
         kafka=KafkaConfig(bootstrap_servers=cluster.bootstrap_servers, topic_prefix=topic),
     )
-    for name in (config.alert_topic, config.dlq_topic, config.state_topic, config.hits_topic):
+    for name in (
+        config.alert_topic,
+        config.dlq_topic,
+        config.ledger_topic,
+        config.state_topic,
+        config.hits_topic,
+    ):
         produce(cluster.bootstrap_servers, name, [b"made"])
     sink = TransactionalSink(
         KafkaSettings.of(config),
         lambda _: None,
         alert_topic="a",
         dead_letter_topic="d",
+        ledger_topic="l",
         state_topic="s",
         hits_topic="h",
     )
@@ -567,7 +606,7 @@ def test_a_barrier_is_not_committed_over_a_lost_assignment(deployment: Deploymen
         SystemClock(),
         watcher,
         Settings(partitions=PARTITIONS, commit_interval=1),
-        share,
+        share=share,
     )
 
     def turn(done: Callable[[], object]) -> Callable[[], object]:

@@ -30,6 +30,7 @@ class Line:
         self.broker = broker
         self.alert_topic = broker.topic(1, "alerts")
         self.dead_letter_topic = broker.topic(1, "dlq")
+        self.ledger_topic = broker.topic(1, "ledger")
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.stored: list[Positions] = []
         self.sink = KafkaSink(
@@ -37,6 +38,7 @@ class Line:
             options.pop("commit_positions", self.stored.append),
             alert_topic=self.alert_topic,
             dead_letter_topic=self.dead_letter_topic,
+            ledger_topic=self.ledger_topic,
             on_event=lambda *event: self.events.append(event),
             **options,
         )
@@ -237,4 +239,4 @@ def test_source_and_sink_together(broker: Broker) -> None:
 def test_settings_the_client_refuses() -> None:
     settings = KafkaSettings(bootstrap_servers="127.0.0.1:1", producer_properties={"no.such.setting": 1})
     with pytest.raises(DeliveryError, match="cannot be set up"):
-        KafkaSink(settings, lambda _: None, alert_topic="a", dead_letter_topic="d")
+        KafkaSink(settings, lambda _: None, alert_topic="a", dead_letter_topic="d", ledger_topic="l")

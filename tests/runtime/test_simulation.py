@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from fleet import Fleet
 from simulation import History
 
+from detectord.sinks import LedgerRecord
 from detectord.sinks.memory import STEPS
 
 BLOCKS = 20
@@ -98,3 +102,59 @@ def test_the_histories_of_several_instances_are_worth_running() -> None:
     assert totals["zombies"] > 10
     assert totals["refused"] > 10
     assert totals["heard"] > 400
+
+
+BY_TALLY = {
+    ("rule_late",): "late",
+    ("state_removed", "capacity"): "evicted",
+    ("lineage_forgotten",): "lineage",
+    ("dead_letter",): "dead_lettered",
+}
+"""What the ledger must hold, by the tally: its name, and its last label if that decides."""
+
+
+def counted(tallies: Counter[tuple[str, ...]]) -> Counter[str]:
+    """The losses that tallies tell of, by reason."""
+    found: Counter[str] = Counter()
+    for tally, number in tallies.items():
+        for wanted, reason in BY_TALLY.items():
+            if tally[0] == wanted[0] and (len(wanted) == 1 or tally[-1] == wanted[1]):
+                found[reason] += number
+    return found
+
+
+def told(records: Iterable[LedgerRecord]) -> dict[str, dict[str, Any]]:
+    """What a reader has in the end: of each interval what was told last."""
+    return {record.name: json.loads(record.value) for record in records}
+
+
+def test_the_ledger_has_all_that_the_tallies_have_and_closes() -> None:
+    """However often workers die and everything is read again, what is not committed leaves nothing."""
+    seen: Counter[str] = Counter()
+    for seed in range(120):
+        history = History(seed, lateness=0, max_bytes=5_000, crash=0.02, rebalance=0.02)
+        history.run()
+        expected = counted(history.watcher.tallies)
+        found: Counter[str] = Counter()
+        for each in told(history.sink.ledger).values():
+            found[each["reason"]] += each["count"]
+            assert each["state"] == "closed", f"seed {seed}"
+        assert found == expected, f"seed {seed}"
+        by_reason: Counter[str] = Counter()
+        for (reason, _), number in history.watcher.lost.items():
+            by_reason[reason] += number
+        assert by_reason == expected, f"seed {seed}"
+        seen += found
+    assert min(seen[reason] for reason in ("late", "evicted", "dead_lettered")) > 50
+
+
+def test_the_ledger_of_instances_that_die_is_that_of_their_commits() -> None:
+    """Each dead letter stands in it once, whatever died; only the intervals of the dead stay open."""
+    deaths = 0
+    for seed in range(60):
+        some = fleet(seed)
+        some.run()
+        deaths += some.deaths
+        intervals = [each for each in told(some.topics.ledger).values() if each["reason"] == "dead_lettered"]
+        assert sum(each["count"] for each in intervals) == some.history.dead, f"seed {seed}"
+    assert deaths > 50

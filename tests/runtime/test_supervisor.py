@@ -14,6 +14,7 @@ from detectord.engine.detector import EngineSettings
 from detectord.engine.state import StateError
 from detectord.engine.watermark import EventTimeWatermark, Told
 from detectord.events.record import Positions
+from detectord.runtime.coverage import Idle
 from detectord.runtime.seams import Commit
 from detectord.runtime.sharding import Router
 from detectord.runtime.share import Share
@@ -21,6 +22,7 @@ from detectord.runtime.standing import KEY, Standing, take_standings
 from detectord.runtime.supervisor import CrashLoopError, Settings, Supervisor
 from detectord.sinks import DeliveryError, EndedError, PositionsRefusedError
 from detectord.sinks.memory import MemorySink, MemoryTopics, TransactionalMemorySink
+from detectord.sources import Gap, Poll
 from detectord.sources.memory import MemoryLog, MemorySource
 
 PARTITIONS = 8
@@ -116,7 +118,7 @@ def loop(
     bounds = Settings(commit_interval=SECOND, partitions=PARTITIONS, **settings)
     own = None if share is None else share(source)
     source.rebalance(log.records)
-    return Supervisor(source, sink, pool, router, watermark, clock, reports, bounds, own), clock, reports
+    return Supervisor(source, sink, pool, router, watermark, clock, reports, bounds, share=own), clock, reports
 
 
 def sharing(topics: MemoryTopics, log: MemoryLog) -> Callable[[MemorySource], Share]:
@@ -163,6 +165,87 @@ def test_dead_letters_count_towards_the_bytes_before_a_commit() -> None:
     sizes = [sum(len(d.record.value) for d in commit.outputs.dead_letters) for commit in reports.commits]
     assert len(sizes) > 1
     assert max(sizes) < 300_000
+
+
+class Gapped(MemorySource):
+    """A source of which the first records are gone: whoever begins before them is told of a gap."""
+
+    def __init__(self, log: MemoryLog, gone: int, rng: random.Random) -> None:
+        super().__init__(log, rng=rng)
+        self.gone = gone
+        self.told = 0
+
+    def poll(self, limit: int, timeout: float) -> Poll:
+        gaps = [
+            Gap(place, offset, self.gone) for place, offset in self._position.items() if offset < self.gone
+        ]
+        for gap in gaps:
+            self._position[gap.partition] = gap.resumed
+        self.told += len(gaps)
+        return super().poll(limit, timeout)._replace(gaps=tuple(gaps))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_gap_is_in_the_ledger_once_however_often_it_is_found(seed: int) -> None:
+    """A way back to before the gap finds it again, whether or not the commit that told of it was the last."""
+    history = History(seed, crash=0.05)
+    rng = random.Random(seed)
+    source = Gapped(history.log, 2, rng)
+    sink = refusing(source, rng, 0.2)
+    history.run_over(source, sink)
+    assert source.told >= len(history.partitions)
+    found = {record.name: json.loads(record.value) for record in sink.ledger if b'"gap"' in record.value}
+    assert found.keys() == {f"gap-{topic}-{number}-0" for topic, number in history.partitions}
+    for told in found.values():
+        assert (told["count"], told["offsets"]) == (2, {"from": 0, "to": 2})
+    assert history.watcher.lost["gap", ""] == 2 * len(history.partitions)
+
+
+def test_the_ledger_speaks_of_itself_when_an_interval_gets_quiet_and_at_the_end() -> None:
+    """Nothing comes any more, so nothing else makes a commit."""
+    log = MemoryLog([("t", 0)])
+    log.append(("t", 0), b"no event")
+    supervisor, clock, reports = loop(log)
+
+    def pass_on(seconds: int) -> list[str]:
+        before = len(reports.commits)
+        for _ in range(4 * seconds):
+            clock.time += SECOND // 4
+            supervisor.step()
+        told = [record for commit in reports.commits[before:] for record in commit.outputs.ledger]
+        return [json.loads(record.value)["state"] for record in told]
+
+    assert pass_on(10) == ["open"]
+    assert supervisor.ledger.is_open
+    assert pass_on(70) == ["closed"]
+    assert pass_on(200) == []
+    log.append(("t", 0), b"no event")
+    assert pass_on(10) == ["open"]
+    supervisor.stop()
+    assert pass_on(2) == ["closed"]
+    assert supervisor.finished
+
+
+def test_rules_that_do_not_run_are_told_as_soon_as_there_are_partitions() -> None:
+    supervisor, clock, reports = loop(MemoryLog([("t", 0)]))
+    source = supervisor._source
+    assert isinstance(source, MemorySource)
+    supervisor.ledger = supervisor.ledger.with_idle([Idle("refused", "r", "a.toml: parse_error")], 0)
+    source.rebalance([])
+
+    def pass_on() -> None:
+        for _ in range(40):
+            clock.time += SECOND // 4
+            supervisor.step()
+
+    pass_on()
+    assert not reports.commits, "nothing is begun that the first assignment would undo"
+    source.rebalance([("t", 0)])
+    pass_on()
+    assert not reports.rewinds
+    told = [record for commit in reports.commits for record in commit.outputs.ledger]
+    assert [json.loads(record.value)["rule_id"] for record in told] == ["r"]
+    assert reports.lost == {("refused", "r"): 1}
 
 
 def test_state_that_cannot_be_read_ends_the_instance() -> None:

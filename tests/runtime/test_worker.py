@@ -11,6 +11,7 @@ from simulation import naming_alert, rules
 
 from detectord.compiler import Overflow
 from detectord.engine.detector import EngineSettings
+from detectord.engine.losses import Cause, Extent
 from detectord.engine.watermark import END_OF_TIME
 from detectord.events.event import Event
 from detectord.runtime.protocol import (
@@ -106,6 +107,9 @@ def test_hits_wait_for_the_watermark_and_late_ones_are_counted() -> None:
     assert HOST_ALERT in names(answer.alerts)
     assert answer.tallies["rule_late", "host"] == 1
     assert answer.tallies["late", "t", "dropped"] >= 1
+    assert answer.losses is not None
+    assert dict(answer.losses)[Cause("late", "host", "t", 0)] == Extent(1, at(19), at(19))
+    assert covered(one, 3).losses is None, "they are told once"
 
 
 def test_by_arrival_nothing_waits_and_nothing_is_late() -> None:
@@ -250,7 +254,28 @@ def test_state_beyond_its_bound_is_evicted_oldest_first_and_counted() -> None:
     one.handle(Advance(0, 2, 0, at(2_005)))
     answer = covered(one)
     assert 30_000 < answer.gauges.state_bytes <= 60_000
-    assert answer.tallies["state_removed", "host", "capacity"] > 0
+    evicted = answer.tallies["state_removed", "host", "capacity"]
+    assert evicted > 0
+    assert answer.losses is not None
+    lost = dict(answer.losses)[Cause("evicted", "host")]
+    assert lost.number == evicted
+    # From when they were given up until the last of them might have been completed
+    assert lost.first == at(2_005)
+    assert lost.last is not None
+    assert lost.last > at(2_005)
+
+
+def test_held_hits_that_are_given_up_are_told_with_their_times() -> None:
+    one = worker(max_bytes=20_000, partitions=1)
+    outcome(one, batch(1, *(event(n, "a", 100 + n, host=f"h{n}") for n in range(40))))
+    one.handle(Advance(0, 1, 0, at(50)))
+    answer = covered(one)
+    assert 0 < answer.gauges.held < 80
+    assert answer.losses is not None
+    lost = dict(answer.losses)[Cause("evicted", "host")]
+    assert lost.number == answer.tallies["state_removed", "host", "capacity"]
+    assert lost.first == at(50)
+    assert lost.last in {at(100 + n) for n in range(39)}
 
 
 def test_an_error_of_ours_costs_one_record_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,7 +301,10 @@ def test_conditions_given_up_are_counted() -> None:
     counting.count = 3
     settings = WorkerSettings(0, 1, EngineSettings())
     one = Worker(rules(), settings, naming_alert, {"event": counting})
-    assert outcome(one, batch(1, event(1, "a", 1))).tallies["combinations_capped", "event"] == 3
+    first = outcome(one, batch(1, event(1, "a", 1), timestamp=at(3) // 10**6))
+    assert first.tallies["combinations_capped", "event"] == 3
+    assert first.losses is not None
+    assert dict(first.losses) == {Cause("capped", "event", "t", 0): Extent(3, at(3), at(3))}
     assert outcome(one, batch(2, event(1, "a", 1))).tallies["combinations_capped", "event"] == 0
 
 
@@ -326,6 +354,25 @@ def test_sequences_completed_by_one_event_are_bounded_and_the_rest_counted() -> 
     answer = covered(one)
     assert len([name for name in names(answer.alerts) if name.startswith('["user"')]) == 100
     assert answer.tallies["key_tuples_capped", "user"] == 200
+    assert answer.losses is not None
+    assert dict(answer.losses)[Cause("capped", "user", "t", 0)] == Extent(200, at(3), at(3))
+
+
+WIDE = {"process.name": "a"}
+"""A dotted key beside the object of that name: an event that has to be decoded in full."""
+
+
+@pytest.mark.parametrize("more", [{}, WIDE])
+def test_what_an_event_loses_is_told_with_its_place_and_time(more: dict[str, object]) -> None:
+    """More join keys than are tried; the same of an event that is read in full."""
+    one = worker(max_key_tuples=2)
+    keys = {"user": {"name": ["u1", "u2", "u3"]}, **more}
+    reply = outcome(one, batch(1, event(1, "a", 5, **keys), event(2, "a", 6), event(3, "ab", 9, **keys)))
+    capped = reply.tallies["key_tuples_capped", "user"]
+    assert capped >= 2
+    assert reply.losses is not None
+    assert dict(reply.losses)[Cause("capped", "user", "t", 0)] == Extent(capped, at(5), at(9))
+    assert outcome(one, batch(2, event(4, "a", 7))).losses is None
 
 
 @pytest.mark.parametrize("timestamp", [-(10**15), -1, 10**16])
