@@ -259,9 +259,9 @@ class Supervisor:
     def _dispatch(self, records: Sequence[Record]) -> None:
         """Sort records to workers, as columns; whatever can be is done by column, not by record."""
         sorted_: dict[tuple[int, str, int], tuple[list[int], list[Record]]] = {}
-        route = self._router.worker
-        for arrival, record in enumerate(records, self._arrivals):
-            place = (route(record), record.topic, record.partition)
+        workers = self._router.workers(records)
+        for arrival, (worker, record) in enumerate(zip(workers, records, strict=True), self._arrivals):
+            place = (worker, record.topic, record.partition)
             own = sorted_.get(place)
             if own is None:
                 own = sorted_[place] = ([], [])
