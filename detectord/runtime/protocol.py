@@ -1,4 +1,4 @@
-"""What the supervisor and its workers say to each other over their pipes.
+"""What the supervisor and its workers say to each other.
 
 Rule 1: messages to a worker are handled in the order sent; every one carries the epoch, and one of an
 older epoch is dropped.
@@ -9,6 +9,7 @@ of exactly the batches advanced before it, whatever later ones wait in the pipe.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -23,15 +24,16 @@ Entries = Mapping[int, Sequence[tuple[bytes, bytes]]]
 
 
 class Chunk(NamedTuple):
-    """Records of one input partition, as columns: lists of bytes cross a pipe cheaply."""
+    """Records of one input partition, as columns; numbers in arrays, which are sent as they are. A timestamp
+    below 0 is none."""
 
     topic: str
     partition: int
-    offsets: list[int]
-    timestamps: list[int | None]
-    arrivals: list[int]
-    keys: list[bytes | None]
-    values: list[bytes]
+    offsets: array[int]
+    timestamps: array[int]
+    arrivals: array[int]
+    keys: Sequence[bytes | None]
+    values: Sequence[bytes]
 
 
 class Batch(NamedTuple):

@@ -19,7 +19,8 @@ Rule 3: this loop never blocks on a worker: sending only queues, and every wait 
 
 from __future__ import annotations
 
-from collections import Counter
+from array import array
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -258,29 +259,33 @@ class Supervisor:
 
     def _dispatch(self, records: Sequence[Record]) -> None:
         """Sort records to workers, as columns; whatever can be is done by column, not by record."""
-        sorted_: dict[tuple[int, str, int], tuple[list[int], list[Record]]] = {}
+        topics, partitions, offsets, times, keys, values, _ = zip(*records, strict=True)
+        sorted_: defaultdict[tuple[int, str, int], list[int]] = defaultdict(list)
         workers = self._router.workers(records)
-        for arrival, (worker, record) in enumerate(zip(workers, records, strict=True), self._arrivals):
-            place = (worker, record.topic, record.partition)
-            own = sorted_.get(place)
-            if own is None:
-                own = sorted_[place] = ([], [])
-            own[0].append(arrival)
-            own[1].append(record)
+        for index, place in enumerate(zip(workers, topics, partitions, strict=True)):
+            sorted_[place].append(index)
+        first = self._arrivals
         self._arrivals += len(records)
         batch = _InFlight(self._batches, set(), {}, 0, {})
         chunks: dict[int, list[Chunk]] = {}
-        for (worker, topic, partition), (arrivals, taken) in sorted_.items():
-            _, _, offsets, timestamps, keys, values, _ = map(list, zip(*taken, strict=True))
-            chunk = Chunk(topic, partition, offsets, timestamps, arrivals, keys, values)
+        for (worker, topic, partition), own in sorted_.items():
+            chunk = Chunk(
+                topic,
+                partition,
+                array("q", [offsets[i] for i in own]),
+                _moments([times[i] for i in own]),
+                array("q", [first + i for i in own]),
+                [keys[i] for i in own],
+                [values[i] for i in own],
+            )
             chunks.setdefault(worker, []).append(chunk)
-            position = offsets[-1] + 1
+            position = chunk.offsets[-1] + 1
             known = batch.positions.get((topic, partition), position)
             batch.positions[topic, partition] = max(position, known)
-            size = sum(map(len, values))
-            batch.size += size + sum(map(len, filter(None, keys)))
+            size = sum(map(len, chunk.values))
+            batch.size += size + sum(map(len, filter(None, chunk.keys)))
             count, total = batch.records.get(topic, (0, 0))
-            batch.records[topic] = (count + len(taken), total + size)
+            batch.records[topic] = (count + len(own), total + size)
         self._batches += 1
         self._in_flight[batch.number] = batch
         self._in_flight_bytes += batch.size
@@ -558,3 +563,11 @@ class Supervisor:
             self._advance(None, {})
         elif (self._closing or self.stopping) and not self._pending.touched:
             self.finished = True
+
+
+def _moments(times: Sequence[int | None]) -> array[int]:
+    """Timestamps as a chunk has them."""
+    try:
+        return array("q", times)  # type: ignore[arg-type]  # mostly all are known
+    except TypeError:
+        return array("q", [-1 if time is None else time for time in times])

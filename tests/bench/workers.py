@@ -11,7 +11,6 @@ import sys
 import tempfile
 from collections import Counter
 from itertools import cycle, islice
-from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
@@ -35,6 +34,7 @@ from detectord.runtime.pool import ProcessPool
 from detectord.runtime.protocol import Barrier, Batch, Covered, Gauges, Message, Outcome, Restore, Stop
 from detectord.runtime.replay import Summary
 from detectord.runtime.sharding import Router
+from detectord.runtime.shelf import WorkerPipe
 from detectord.runtime.supervisor import Settings, Supervisor
 from detectord.runtime.worker import WorkerSettings, WorkerStart, serve
 from detectord.sinks.memory import MemorySink
@@ -119,15 +119,15 @@ def replayed(rules: str, place: str, workers: int) -> Figures:
     return {"wall": wall, "workers": spent, "supervisor": own}
 
 
-def clocked(pipe: Connection, start: WorkerStart, place: str) -> None:
+def clocked(pipe: WorkerPipe, start: WorkerStart, place: str) -> None:
     """A worker that leaves word when it is ready, and in the end of what it has spent since."""
-    serve(cast("Connection", _Clocked(pipe, Path(place, f"worker-{start.settings.number}"))), start)
+    serve(cast("WorkerPipe", _Clocked(pipe, Path(place, f"worker-{start.settings.number}"))), start)
 
 
 class _Clocked:
     """The pipe of a worker. It is first listened to when the rules are compiled."""
 
-    def __init__(self, pipe: Connection, file: Path) -> None:
+    def __init__(self, pipe: WorkerPipe, file: Path) -> None:
         self._pipe = pipe
         self._file = file
         self._began: float | None = None
@@ -137,7 +137,7 @@ class _Clocked:
         if self._began is None:
             self._began = process_time()
             self._file.write_text("0")
-        message: Message = self._pipe.recv()
+        message = self._pipe.recv()
         if isinstance(message, Stop):
             self._file.write_text(str(process_time() - self._began))
         return message
@@ -179,7 +179,7 @@ def supervised(count: int, keyed: bool) -> Figures:
     return {"cost": spent * 1e6 / count}
 
 
-def idle_worker(pipe: Connection, number: int) -> None:
+def idle_worker(pipe: WorkerPipe, number: int) -> None:
     """A worker that answers everything and finds nothing."""
     epoch = 0
     while not isinstance(message := pipe.recv(), Stop):
