@@ -10,6 +10,8 @@ the bytes where the host.id stands in documents as Elastic's shippers write them
 Rule 1: what a glance finds is trusted if a document in which it was found was decoded once, and had that
 routing key. One such document that had another (an event that the host forwards for another) ends the trust.
 Rule 2: the last record of every batch is decoded, so that trust that is not deserved ends soon.
+Rule 3: of a large batch no worker gets much more than its share, whatever the keys say: one busy host may
+keep all workers busy.
 """
 
 from __future__ import annotations
@@ -66,6 +68,9 @@ MAX_KEYS = 100_000
 
 _LONGEST_KEY = 200
 
+MANY = 200
+"""Records in a batch from which on it is to be shared out evenly; fewer come when there is little to do."""
+
 _HOST, _FIRST, _ID = b'"host":{', b'"id":"', b',"id":"'
 
 _FAR = 4_096
@@ -110,6 +115,8 @@ class Router:
             found.append(worker)
         if last is not None:
             self._decoded(last, glance(last.value))
+        if len(found) >= MANY:
+            level(found, self._workers)
         return found
 
     def _decoded(self, record: Record, seen: bytes) -> int:
@@ -144,6 +151,24 @@ def _remember(known: dict[bytes, int | None], name: bytes, worker: int | None) -
         if len(known) >= MAX_KEYS:
             known.clear()
         known[name] = worker
+
+
+def level(found: list[int], workers: int) -> None:
+    """Give what is too much for a worker, more than an eighth above its share, to those below theirs."""
+    share = -(-len(found) // workers)
+    most = share + share // 8
+    counts = [found.count(worker) for worker in range(workers)]
+    if max(counts) <= most:
+        return
+    other = 0
+    for index in range(len(found) - 1, -1, -1):
+        worker = found[index]
+        if counts[worker] > most:
+            while counts[other] >= share:
+                other += 1
+            found[index] = other
+            counts[worker] -= 1
+            counts[other] += 1
 
 
 def glance(value: bytes) -> bytes:

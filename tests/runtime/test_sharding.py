@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from detectord.demo.traffic import events
 from detectord.events.record import Record
 from detectord.runtime import sharding
-from detectord.runtime.sharding import Router, glance
+from detectord.runtime.sharding import MANY, Router, glance, level
 
 WORKERS = 5
 
@@ -62,7 +62,7 @@ def test_what_a_glance_sees(value: bytes, seen: bytes) -> None:
 
 @pytest.mark.parametrize("encode", [msgspec.json.encode, compact, lambda d: json.dumps(d).encode()])
 def test_a_glance_sees_what_decoding_finds_in_the_traffic_of_shippers(encode) -> None:  # type: ignore[no-untyped-def]
-    records = [record(encode(document)) for document in events(1, 300, 1_790_000_000 * 10**9, 20)]
+    records = [record(encode(document)) for document in events(1, MANY - 1, 1_790_000_000 * 10**9, 20)]
     spread = router().workers(records)
     assert spread == decoded(records)
     assert len(set(spread)) == WORKERS
@@ -125,6 +125,27 @@ def test_the_record_key_counts_only_where_it_is_said_to_be_the_host() -> None:
     assert len(set(by_key)) == WORKERS
     assert by_key[1] == router().workers([record(value)])[0]
     assert len(set(router().workers([record(value, b"h%d" % n) for n in range(50)]))) == 1
+
+
+@given(
+    st.integers(1, 9).flatmap(lambda n: st.tuples(st.just(n), st.lists(st.integers(0, n - 1), min_size=1)))
+)
+def test_no_worker_gets_more_than_an_eighth_above_its_share(made: tuple[int, list[int]]) -> None:
+    workers, before = made
+    after = list(before)
+    level(after, workers)
+    share = -(-len(before) // workers)
+    for worker in range(workers):
+        had, has = before.count(worker), after.count(worker)
+        assert has <= share + share // 8
+        assert has >= had or has == share + share // 8, "only what is too much is given away"
+        assert has <= had or has <= share, "and only to those below their share"
+
+
+def test_a_batch_of_one_host_is_shared_out_if_it_is_large() -> None:
+    records = [record(compact({"host": {"id": "h"}, "n": number})) for number in range(MANY)]
+    assert len(set(router().workers(records))) == WORKERS
+    assert len(set(router().workers(records[1:]))) == 1
 
 
 def test_one_worker_gets_everything_unseen() -> None:
