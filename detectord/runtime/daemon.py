@@ -142,7 +142,8 @@ class Daemon:
             Health(counts.exposition, self._is_alive, self._checks, self._status, self._rules_status),
         )
         parts.callback(self._http.close)
-        self._pool = ProcessPool(config.workers, serve, self._worker_start)  # before any Kafka client
+        # Before any Kafka client
+        self._pool = ProcessPool(config.workers, serve, self._worker_start, config.batch.in_flight_bytes)
         parts.callback(self._pool.close)
         self._declare_metrics()
         settings = KafkaSettings.of(config)

@@ -1,45 +1,56 @@
 """Worker processes: started fresh (never forked after a client exists), and never waited for.
 
-Each worker has a duplex pipe and two threads of ours, one that writes to it and one that reads from it.
-A worker that is slow, or stopped in the middle of a message, so holds up nobody: what is sent to it
-waits in a queue whose size the supervisor bounds by what it has in flight, and what it says is read as
-it comes, so that neither side can wait for the other for ever.
+Each worker has a shelf for records (`shelf.py`), a duplex pipe for all else, and two threads of ours, one
+that writes to the pipe and one that reads from it. A worker that is slow, or stopped in the middle of a
+message, so holds up nobody: what is sent to it waits in a queue whose size the supervisor bounds by what it
+has in flight, and what it says is read as it comes, so that neither side can wait for the other for ever.
 """
 
 from __future__ import annotations
 
+import contextlib
+import mmap
 import multiprocessing
 import queue
 import threading
 from collections.abc import Callable, Sequence
 from multiprocessing.context import SpawnProcess
 
-from detectord.runtime.protocol import Death, Message, Reply, Stop
+from detectord.runtime.protocol import Batch, Death, Message, Outcome, Reply, Stop
+from detectord.runtime.shelf import Laid, Shelf, WorkerPipe
 
 JOIN_SECONDS = 5.0
 """How long a worker may take to end when told to."""
 
+IN_FLIGHT_BYTES = 16 * 1024 * 1024
+"""Bytes of records on their way to workers or in their hands, unless a pool is told otherwise."""
+
 
 class _Member:
-    """One process with its pipe, its writer and its reader. The reader's last word is None."""
+    """One process with its shelf, its pipe, its writer and its reader. The reader's last word is None."""
 
     def __init__(
         self,
         target: Callable[..., None],
         arguments: tuple[object, ...],
         name: str,
+        shelf_bytes: int,
         heard: queue.SimpleQueue[tuple[_Member, Reply | None]],
     ) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe(duplex=True)
+        self._shelf: Shelf | None = None
+        with contextlib.suppress(OSError):  # there is another way
+            self._shelf = Shelf(shelf_bytes)
+        end = WorkerPipe(theirs, self._shelf.reader() if self._shelf is not None else None)
         self.process: SpawnProcess = context.Process(
-            target=target, args=(theirs, *arguments), name=name, daemon=True
+            target=target, args=(end, *arguments), name=name, daemon=True
         )
         self.process.start()
         theirs.close()
         self.reason = "crash"
         self._heard = heard
-        self._messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._messages: queue.SimpleQueue[Message | Laid | None] = queue.SimpleQueue()
         self._threads = [
             threading.Thread(target=work, name=f"{name}-{work.__name__}", daemon=True)
             for work in (self._write, self._read)
@@ -48,7 +59,15 @@ class _Member:
             thread.start()
 
     def send(self, message: Message) -> None:
-        self._messages.put(message)
+        if self._shelf is not None and isinstance(message, Batch):
+            self._messages.put(self._shelf.lay(message))
+        else:
+            self._messages.put(message)
+
+    def heard(self, reply: Reply) -> None:
+        """Take note of what the worker said."""
+        if self._shelf is not None and isinstance(reply, Outcome):
+            self._shelf.clear(reply.number)
 
     def close(self) -> None:
         """Let go of a process that has ended or was killed."""
@@ -57,6 +76,8 @@ class _Member:
         for thread in self._threads:
             thread.join(JOIN_SECONDS)
         self.pipe.close()
+        if self._shelf is not None:
+            self._shelf.close()
 
     def _write(self) -> None:
         while (message := self._messages.get()) is not None:
@@ -80,14 +101,20 @@ class _Member:
 
 class ProcessPool:
     """`size` worker processes, numbered from 0. `arguments(worker)` is what each is started with,
-    behind its pipe."""
+    behind its `WorkerPipe`. `in_flight_bytes`: see IN_FLIGHT_BYTES; shelves have room for twice as much."""
 
     def __init__(
-        self, size: int, target: Callable[..., None], arguments: Callable[[int], tuple[object, ...]]
+        self,
+        size: int,
+        target: Callable[..., None],
+        arguments: Callable[[int], tuple[object, ...]],
+        in_flight_bytes: int = IN_FLIGHT_BYTES,
     ) -> None:
         self.size = size
         self._target = target
         self._arguments = arguments
+        self._shelf_bytes = max(2 * in_flight_bytes // size, mmap.PAGESIZE)
+        """Twice a worker's share, so that one that is not even finds room, too."""
         self._heard: queue.SimpleQueue[tuple[_Member, Reply | None]] = queue.SimpleQueue()
         self._members: list[_Member | None] = [self._start(worker) for worker in range(size)]
 
@@ -143,6 +170,7 @@ class ProcessPool:
         if member not in self._members:
             return  # the last words of one that was replaced
         if reply is not None:
+            member.heard(reply)
             told.append(reply)
             return
         worker = self._members.index(member)
@@ -153,4 +181,4 @@ class ProcessPool:
 
     def _start(self, worker: int) -> _Member:
         name = f"detectord-worker-{worker}"
-        return _Member(self._target, self._arguments(worker), name, self._heard)
+        return _Member(self._target, self._arguments(worker), name, self._shelf_bytes, self._heard)

@@ -1,4 +1,4 @@
-"""What the supervisor and its workers say to each other over their pipes.
+"""What the supervisor and its workers say to each other.
 
 Rule 1: messages to a worker are handled in the order sent; every one carries the epoch, and one of an
 older epoch is dropped.
@@ -9,8 +9,8 @@ of exactly the batches advanced before it, whatever later ones wait in the pipe.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import NamedTuple
 
 from detectord.alerts import AlertRecord
@@ -26,15 +26,16 @@ Entries = Mapping[int, Sequence[tuple[bytes, bytes]]]
 
 
 class Chunk(NamedTuple):
-    """Records of one input partition, as columns: lists of bytes cross a pipe cheaply."""
+    """Records of one input partition, as columns; numbers in arrays, which are sent as they are. A timestamp
+    below 0 is none."""
 
     topic: str
     partition: int
-    offsets: list[int]
-    timestamps: list[int | None]
-    arrivals: list[int]
-    keys: list[bytes | None]
-    values: list[bytes]
+    offsets: array[int]
+    timestamps: array[int]
+    arrivals: array[int]
+    keys: Sequence[bytes | None]
+    values: Sequence[bytes]
 
 
 class Batch(NamedTuple):
@@ -92,7 +93,8 @@ class RankedAlert(NamedTuple):
 
 class Outcome(NamedTuple):
     """What a batch gave. `alerts` of event rules; `hits` for other workers, packed; `progress`: per input
-    partition the newest event time (ns); `away`: hits for state partitions that other instances keep."""
+    partition the newest event time (ns); `away`: by state partition, hits for those that other instances
+    keep."""
 
     worker: int
     epoch: int
@@ -104,7 +106,7 @@ class Outcome(NamedTuple):
     tallies: Tallies
     busy: float = 0.0
     losses: Losses | None = None
-    away: Mapping[int, Sequence[PackedHits]] = MappingProxyType({})
+    away: Sequence[tuple[int, Sequence[PackedHits]]] = ()
 
 
 class Gauges(NamedTuple):

@@ -4,11 +4,19 @@ The routing key (host.id first, ecs-events.md 2) decides; it is read from the re
 source promises that, else from a narrow struct that skips the rest of the document. Evaluation is
 stateless, so a wrong guess (a document of unusual shape, a promise not kept) costs balance only: hits,
 not events, are brought together by key.
+
+Even the narrow struct makes the decoder pass over the whole document. So most records get a glance only:
+the bytes where the host.id stands in documents as Elastic's shippers write them.
+Rule 1: what a glance finds is trusted if a document in which it was found was decoded once, and had that
+routing key. One such document that had another (an event that the host forwards for another) ends the trust.
+Rule 2: the last record of every batch is decoded, so that trust that is not deserved ends soon.
+Rule 3: of a large batch no worker gets much more than its share, whatever the keys say: one busy host may
+keep all workers busy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -60,6 +68,17 @@ MAX_KEYS = 100_000
 
 _LONGEST_KEY = 200
 
+MANY = 200
+"""Records in a batch from which on it is to be shared out evenly; fewer come when there is little to do."""
+
+_HOST, _FIRST, _ID = b'"host":{', b'"id":"', b',"id":"'
+
+_FAR = 4_096
+"""So far into the host object a glance looks for its id."""
+
+_MOST_OBJECTS = 16
+"""So many objects in it may stand before the id."""
+
 
 class Router:
     """Sorts records to workers. `keyed` are the topics whose record key is the host.id."""
@@ -68,25 +87,50 @@ class Router:
         self._workers = workers
         self._partitions = partitions
         self._keyed = frozenset(keyed)
-        self._known: dict[bytes | str, int] = {}
+        self._by_key: dict[bytes, int | None] = {}
+        """The worker by record key."""
+        self._by_glance: dict[bytes, int | None] = {}
+        """The worker by what a glance finds; None: it is not to be trusted."""
 
-    def worker(self, record: Record) -> int:
-        """The worker that evaluates `record`."""
-        if record.key and record.topic in self._keyed:
-            worker = self._known.get(record.key)
-            return self._worker_of(self.routing_key(record), record.key) if worker is None else worker
+    def workers(self, records: Sequence[Record]) -> list[int]:
+        """The worker that evaluates each of `records`."""
+        if self._workers == 1:
+            return [0] * len(records)
+        found: list[int] = []
+        last: Record | None = None
+        keyed, by_key, by_glance = self._keyed, self._by_key, self._by_glance
+        for record in records:
+            key = record.key
+            if key and record.topic in keyed:
+                worker = by_key.get(key)
+                if worker is None:
+                    worker = self._worker_of(self.routing_key(record))
+                    _remember(by_key, key, worker)
+            else:
+                last = record
+                seen = glance(record.value)
+                worker = by_glance.get(seen)
+                if worker is None:
+                    worker = self._decoded(record, seen)
+            found.append(worker)
+        if last is not None:
+            self._decoded(last, glance(last.value))
+        if len(found) >= MANY:
+            level(found, self._workers)
+        return found
+
+    def _decoded(self, record: Record, seen: bytes) -> int:
+        """The worker of a record, which is decoded, and so tells what a glance at it is worth."""
         key = self.routing_key(record)
-        worker = self._known.get(key)
-        return self._worker_of(key, key) if worker is None else worker
-
-    def _worker_of(self, routing_key: str, name: bytes | str) -> int:
-        """The worker of a routing key, remembered by `name`, which is the key as it was found."""
-        worker = partition_hash(routing_key) % self._partitions % self._workers
-        if len(name) <= _LONGEST_KEY:
-            if len(self._known) >= MAX_KEYS:
-                self._known.clear()
-            self._known[name] = worker
+        worker = self._worker_of(key)
+        if seen.decode("utf-8", "replace") != key:
+            _remember(self._by_glance, seen, None)
+        elif seen not in self._by_glance:
+            _remember(self._by_glance, seen, worker)
         return worker
+
+    def _worker_of(self, routing_key: str) -> int:
+        return partition_hash(routing_key) % self._partitions % self._workers
 
     def routing_key(self, record: Record) -> str:
         """The text that a record is routed by."""
@@ -100,6 +144,60 @@ class Router:
         if key:
             return key
         return record.key.decode("utf-8", "replace") if record.key else f"{record.topic}:{record.partition}"
+
+
+def _remember(known: dict[bytes, int | None], name: bytes, worker: int | None) -> None:
+    if len(name) <= _LONGEST_KEY:
+        if len(known) >= MAX_KEYS:
+            known.clear()
+        known[name] = worker
+
+
+def level(found: list[int], workers: int) -> None:
+    """Give what is too much for a worker, more than an eighth above its share, to those below theirs."""
+    share = -(-len(found) // workers)
+    most = share + share // 8
+    counts = [found.count(worker) for worker in range(workers)]
+    if max(counts) <= most:
+        return
+    other = 0
+    for index in range(len(found) - 1, -1, -1):
+        worker = found[index]
+        if counts[worker] > most:
+            while counts[other] >= share:
+                other += 1
+            found[index] = other
+            counts[worker] -= 1
+            counts[other] += 1
+
+
+def glance(value: bytes) -> bytes:
+    """The host.id as it is written where documents mostly have it; empty if it is not there."""
+    host = value.find(_HOST)
+    if host < 0:
+        return b""
+    host += len(_HOST)
+    if value.startswith(_FIRST, host):
+        start = host + len(_FIRST)
+    else:
+        found = value.find(_ID, host, host + _FAR)
+        if found < 0 or not _is_even(value[host:found]):
+            return b""
+        start = found + len(_ID)
+    end = value.find(b'"', start, start + _LONGEST_KEY)
+    seen = value[start:end] if end >= 0 else b""
+    return b"" if b"\\" in seen else seen
+
+
+def _is_even(text: bytes) -> bool:
+    """True if the objects that begin in `text` end in it, and no other; they may be a few."""
+    *closed, rest = text.split(b"}", _MOST_OBJECTS)
+    depth = 0
+    for part in closed:
+        depth += part.count(b"{") - 1
+        if depth < 0:
+            return False
+    return depth + rest.count(b"{") == 0 and b"}" not in rest
 
 
 def _chain(routed: _Routed) -> str:

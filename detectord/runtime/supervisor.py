@@ -21,7 +21,8 @@ Rule 3: this loop never blocks on a worker: sending only queues, and every wait 
 
 from __future__ import annotations
 
-from collections import Counter
+from array import array
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -320,32 +321,11 @@ class Supervisor:
         return rest
 
     def _dispatch(self, records: Sequence[Record]) -> None:
-        """Sort records to workers, as columns; whatever can be is done by column, not by record."""
+        """Begin a batch: hand the records to the workers, take note of what other instances say."""
         batch = _InFlight(self._batches, set(), {}, 0, {})
         if self._share is not None:
             records = self._hear(self._share, batch, records)
-        sorted_: dict[tuple[int, str, int], tuple[list[int], list[Record]]] = {}
-        route = self._router.worker
-        for arrival, record in enumerate(records, self._arrivals):
-            place = (route(record), record.topic, record.partition)
-            own = sorted_.get(place)
-            if own is None:
-                own = sorted_[place] = ([], [])
-            own[0].append(arrival)
-            own[1].append(record)
-        self._arrivals += len(records)
-        chunks: dict[int, list[Chunk]] = {}
-        for (worker, topic, partition), (arrivals, taken) in sorted_.items():
-            _, _, offsets, timestamps, keys, values, _ = map(list, zip(*taken, strict=True))
-            chunk = Chunk(topic, partition, offsets, timestamps, arrivals, keys, values)
-            chunks.setdefault(worker, []).append(chunk)
-            position = offsets[-1] + 1
-            known = batch.positions.get((topic, partition), position)
-            batch.positions[topic, partition] = max(position, known)
-            size = sum(map(len, values))
-            batch.size += size + sum(map(len, filter(None, keys)))
-            count, total = batch.records.get(topic, (0, 0))
-            batch.records[topic] = (count + len(taken), total + size)
+        chunks = self._sorted(batch, records) if records else {}
         self._batches += 1
         self._in_flight[batch.number] = batch
         self._in_flight_bytes += batch.size
@@ -354,6 +334,36 @@ class Supervisor:
             batch.awaiting.add(worker)
             self._ask(worker, Batch(self.epoch, batch.number, now, tuple(own_chunks)))
         self._count_done()
+
+    def _sorted(self, batch: _InFlight, records: Sequence[Record]) -> dict[int, list[Chunk]]:
+        """The records by worker, as columns; whatever can be is done by column, not by record."""
+        topics, partitions, offsets, times, keys, values, _ = zip(*records, strict=True)
+        sorted_: defaultdict[tuple[int, str, int], list[int]] = defaultdict(list)
+        workers = self._router.workers(records)
+        for index, place in enumerate(zip(workers, topics, partitions, strict=True)):
+            sorted_[place].append(index)
+        first = self._arrivals
+        self._arrivals += len(records)
+        chunks: dict[int, list[Chunk]] = {}
+        for (worker, topic, partition), own in sorted_.items():
+            chunk = Chunk(
+                topic,
+                partition,
+                array("q", [offsets[i] for i in own]),
+                _moments([times[i] for i in own]),
+                array("q", [first + i for i in own]),
+                [keys[i] for i in own],
+                [values[i] for i in own],
+            )
+            chunks.setdefault(worker, []).append(chunk)
+            position = chunk.offsets[-1] + 1
+            known = batch.positions.get((topic, partition), position)
+            batch.positions[topic, partition] = max(position, known)
+            size = sum(map(len, chunk.values))
+            batch.size += size + sum(map(len, filter(None, chunk.keys)))
+            count, total = batch.records.get(topic, (0, 0))
+            batch.records[topic] = (count + len(own), total + size)
+        return chunks
 
     # --- listening ------------------------------------------------------------------------------
 
@@ -395,7 +405,7 @@ class Supervisor:
                 progress[partition] = max(time, progress.get(partition, time))
             for worker, packed in outcome.hits.items():
                 hits.setdefault(worker, []).append(packed)
-            for state, packs in outcome.away.items():
+            for state, packs in outcome.away:
                 pending.away.setdefault(state, []).extend(packs)
                 pending.size += sum(len(each.packed) for each in packs)
             pending.alerts.extend(outcome.alerts)
@@ -706,3 +716,11 @@ class Supervisor:
         """True if nothing is left to be evaluated or advanced."""
         ends = self._closing or self.stopping
         return ends and not self._in_flight and not self._pending.touched
+
+
+def _moments(times: Sequence[int | None]) -> array[int]:
+    """Timestamps as a chunk has them."""
+    try:
+        return array("q", times)  # type: ignore[arg-type]  # mostly all are known
+    except TypeError:
+        return array("q", [-1 if time is None else time for time in times])

@@ -20,7 +20,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,6 +62,7 @@ from detectord.runtime.protocol import (
     Stop,
     Unreadable,
 )
+from detectord.runtime.shelf import WorkerPipe
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(list[EventHits]).decode
@@ -146,7 +146,7 @@ class Worker:
         for chunk in batch.chunks:
             failed = len(dead)
             for offset, timestamp, arrival, key, value in zip(*chunk[2:], strict=True):
-                known = timestamp if timestamp is not None and 0 <= timestamp <= _LAST_MS else None
+                known = timestamp if 0 <= timestamp <= _LAST_MS else None
                 record = Record(chunk.topic, chunk.partition, offset, known, key, value, arrival)
                 found = self._evaluate_one(record, batch.now, progress, tallies)
                 if isinstance(found, DeadLetter):
@@ -162,7 +162,7 @@ class Worker:
                     else:
                         elsewhere.setdefault(hits.partition, []).append(hits)
             tallies["decoded", chunk.topic] += len(chunk.values) - (len(dead) - failed)
-        away = {partition: _packed(hits, tallies, self._losses) for partition, hits in elsewhere.items()}
+        away = [(state, _packed(hits, tallies, self._losses)) for state, hits in elsewhere.items()]
         self._count_routes(spread, tallies)
         tallies.update(self._measured)
         self._measured.clear()
@@ -379,7 +379,7 @@ class WorkerStart(NamedTuple):
     profile_every: int = 0
 
 
-def serve(pipe: Connection, start: WorkerStart) -> None:
+def serve(pipe: WorkerPipe, start: WorkerStart) -> None:
     """The life of a worker process: handle what comes until told to stop or the parent is gone."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

@@ -19,7 +19,7 @@ import stat
 import sys
 import time
 import zlib
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -120,7 +120,8 @@ class _Readable(Protocol):
 class _Input:
     """One input and how far it was read.
 
-    `_line` numbers the last line taken out of `_lines`, `_handed` the last that left as a record.
+    `_lines` are at hand, those before `_next` done with. `_line` numbers the last of these, `_handed` the
+    last that left as a record.
     """
 
     def __init__(self, path: str, name: str, keep: int) -> None:
@@ -143,28 +144,34 @@ class _Input:
         """Records of the lines at hand, at most `limit`."""
         records: list[Record] = []
         name = self.partition[0]
-        lines = self._lines
         while len(records) < limit and self.has_record():
-            # Up to the next line that is none, without asking for each
-            while lines and len(records) < limit and (line := lines[0]) and not line.isspace():
-                lines.popleft()
-                self._line += 1
-                records.append(Record(name, 0, self._line, None, None, line))
+            lines = self._lines[self._next : self._next + limit - len(records)]
+            records += [
+                Record(name, 0, number, None, None, line)
+                for number, line in enumerate(lines, self._line + 1)
+                if line and not line.isspace()
+            ]
+            self._pass(len(lines))
             self._handed = self._line
         self._end_if_empty()
         return records
 
     def has_record(self) -> bool:
-        """True if the next line at hand is a record; lines before it that are none are dropped."""
+        """True if the next line at hand is a record; lines before it that are none are passed over."""
         lines = self._lines
-        while lines:
-            line = lines[0]
-            if self._line + 1 >= self._start and line and not line.isspace():
+        self._pass(min(len(lines) - self._next, max(0, self._start - 1 - self._line)))
+        while self._next < len(lines):
+            line = lines[self._next]
+            if line and not line.isspace():
                 return True
-            lines.popleft()
-            self._line += 1
+            self._pass(1)
         self._end_if_empty()
         return False
+
+    def _pass(self, lines: int) -> None:
+        """These lines at hand are done with."""
+        self._next += lines
+        self._line += lines
 
     def fill(self, timeout: float) -> bool:
         """Read one chunk, waiting at most `timeout` seconds for a pipe; False if none came.
@@ -209,7 +216,8 @@ class _Input:
         self._raw = None
 
     def _reset(self) -> None:
-        self._lines: deque[bytes] = deque()
+        self._lines: list[bytes] = []
+        self._next = 0
         self._partial = b""
         self._line = 0
         self._handed = 0
@@ -254,16 +262,16 @@ class _Input:
         self._partial = (self._partial + first[: self._keep])[: self._keep]
         if chunk and not rest:
             return
+        complete = [self._partial] if rest or self._partial else []
+        self._partial = b""
         if rest:
-            complete = [self._partial, *(line[: self._keep] for line in rest[:-1])]
-            self._lines.extend([line.removesuffix(b"\r") for line in complete])
-            self._partial = rest[-1][: self._keep]
-        if not chunk and self._partial:
-            self._lines.append(self._partial.removesuffix(b"\r"))
-            self._partial = b""
+            self._partial = rest.pop()[: self._keep]
+            complete += rest if len(chunk) <= self._keep else [line[: self._keep] for line in rest]
+        self._lines = [*self._lines[self._next :], *[line.removesuffix(b"\r") for line in complete]]
+        self._next = 0
 
     def _end_if_empty(self) -> None:
-        if self._complete and not self._lines and not self.ended:
+        if self._complete and self._next >= len(self._lines) and not self.ended:
             self.ended = True
             self.close()
 

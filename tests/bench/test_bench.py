@@ -38,7 +38,7 @@ NAMES = {
     "hostile": ["hostile", *(f"hostile_{kind}" for kind in workload.HOSTILE)],
     "loading": ["load_cold", "load_cached", "load_one_changed", "reload_pause"],
     "partials": ["partials_mb", "partials_insert", "partials_advance", "partials_expire"],
-    "workers": ["two_workers", "two_workers_cpu", "supervisor", "supervisor_keyed"],
+    "workers": ["two_cores", "two_workers", "two_workers_cpu", "supervisor", "supervisor_keyed"],
     "broker": ["embedded_broker"],
     "kafka": ["kafka", "kafka_latency_p50", "kafka_latency_p99"],
 }

@@ -1,8 +1,9 @@
 """Replay with one and with two workers, and what the supervisor costs.
 
-`python -m bench.workers replay RULES FOLDER WORKERS` and `… supervise COUNT KEYED` print figures as JSON,
-each from a process of its own. A replay is put together as `detectord replay` does it, but begins when every
-worker is ready: what starting costs is another line (loading.py). Events that are too few are repeated.
+`python -m bench.workers replay RULES FOLDER WORKERS`, `… supervise COUNT KEYED` and `… count NUMBER WORKERS`
+print figures as JSON, each from a process of its own. A replay is put together as `detectord replay` does it,
+but begins when every worker is ready: what starting costs is another line (loading.py). Events that are too
+few are repeated. What two cores are worth is measured beside it: on a busy host they may be less than two.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import sys
 import tempfile
 from collections import Counter
 from itertools import cycle, islice
-from multiprocessing.connection import Connection
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
@@ -35,6 +36,7 @@ from detectord.runtime.pool import ProcessPool
 from detectord.runtime.protocol import Barrier, Batch, Covered, Gauges, Message, Outcome, Restore, Stop
 from detectord.runtime.replay import Summary
 from detectord.runtime.sharding import Router
+from detectord.runtime.shelf import WorkerPipe
 from detectord.runtime.supervisor import Settings, Supervisor
 from detectord.runtime.worker import WorkerSettings, WorkerStart, serve
 from detectord.sinks.memory import MemorySink
@@ -43,6 +45,9 @@ from detectord.sources.memory import MemoryLog, MemorySource
 from detectord.sources.ndjson import NdjsonSource
 
 Figures = dict[str, float]
+
+COUNTED = 200
+"""For each event of the replay, when it is measured what two cores are worth: about a second in all."""
 
 
 def measure(context: Context) -> None:
@@ -56,12 +61,16 @@ def _workers(context: Context) -> None:
     some = recorded(scale.replay_events) or synthetic(scale.replay_events)
     values = list(islice(cycle(some), scale.replay_events))
     rounds: list[dict[str, Figures]] = []
+    worth: list[float] = []
     with tempfile.TemporaryDirectory() as place:
         lines = Path(place, "events.ndjson")
         lines.write_bytes(b"".join(value + b"\n" for value in values))
         for _ in range(scale.replay_rounds):
             told = {w: run_apart("bench.workers", "replay", str(context.folder), place, w) for w in "12"}
             rounds.append(told)
+            number = str(COUNTED * scale.replay_events)
+            one, two = (run_apart("bench.workers", "count", number, processes)["wall"] for processes in "12")
+            worth.append(2 * one / two)
     for workers in "12":
         wall = median(figures[workers]["wall"] for figures in rounds)
         context.add(f"replay_{workers}", len(values) / wall, "events/s")
@@ -71,7 +80,9 @@ def _workers(context: Context) -> None:
         kind: median(figures["2"][kind] for figures in rounds) * 1e6 / len(values)
         for kind in ("workers", "supervisor")
     }
-    context.add("two_workers", speed_up, "times one worker's rate", "replay_1", speed_up)
+    cores = median(worth)
+    context.add("two_cores", cores, "times the rate of one process that only counts")
+    context.add("two_workers", speed_up, "times one worker's rate", "two_cores", speed_up / cores)
     context.add("two_workers_cpu", micros["workers"], "µs of worker CPU/event", "one worker", more)
     context.add("replay_supervisor", micros["supervisor"], "µs of CPU/event, reading lines included")
 
@@ -119,15 +130,15 @@ def replayed(rules: str, place: str, workers: int) -> Figures:
     return {"wall": wall, "workers": spent, "supervisor": own}
 
 
-def clocked(pipe: Connection, start: WorkerStart, place: str) -> None:
+def clocked(pipe: WorkerPipe, start: WorkerStart, place: str) -> None:
     """A worker that leaves word when it is ready, and in the end of what it has spent since."""
-    serve(cast("Connection", _Clocked(pipe, Path(place, f"worker-{start.settings.number}"))), start)
+    serve(cast("WorkerPipe", _Clocked(pipe, Path(place, f"worker-{start.settings.number}"))), start)
 
 
 class _Clocked:
     """The pipe of a worker. It is first listened to when the rules are compiled."""
 
-    def __init__(self, pipe: Connection, file: Path) -> None:
+    def __init__(self, pipe: WorkerPipe, file: Path) -> None:
         self._pipe = pipe
         self._file = file
         self._began: float | None = None
@@ -137,10 +148,26 @@ class _Clocked:
         if self._began is None:
             self._began = process_time()
             self._file.write_text("0")
-        message: Message = self._pipe.recv()
+        message = self._pipe.recv()
         if isinstance(message, Stop):
             self._file.write_text(str(process_time() - self._began))
         return message
+
+
+def counted(number: int, processes: int) -> Figures:
+    """Seconds by the clock until each of so many processes has counted so far."""
+    with get_context("spawn").Pool(processes) as pool:
+        pool.map(_count, [1] * processes, chunksize=1)
+        began = perf_counter()
+        pool.map(_count, [number] * processes, chunksize=1)
+        return {"wall": perf_counter() - began}
+
+
+def _count(number: int) -> int:
+    total = 0
+    for each in range(number):
+        total += each
+    return total
 
 
 # --- the supervisor alone --------------------------------------------------------------------
@@ -179,7 +206,7 @@ def supervised(count: int, keyed: bool) -> Figures:
     return {"cost": spent * 1e6 / count}
 
 
-def idle_worker(pipe: Connection, number: int) -> None:
+def idle_worker(pipe: WorkerPipe, number: int) -> None:
     """A worker that answers everything and finds nothing."""
     epoch = 0
     while not isinstance(message := pipe.recv(), Stop):
@@ -197,6 +224,9 @@ def main(what: str, *arguments: str) -> Figures:
     if what == "replay":
         rules, place, workers = arguments
         return replayed(rules, place, int(workers))
+    if what == "count":
+        number, processes = arguments
+        return counted(int(number), int(processes))
     count, keyed = arguments
     return supervised(int(count), bool(keyed))
 

@@ -11,6 +11,7 @@ import pytest
 from fleet import Fleet
 from simulation import History
 
+from detectord.runtime import sharding
 from detectord.sinks import LedgerRecord
 from detectord.sinks.memory import STEPS
 
@@ -26,6 +27,14 @@ def test_histories_with_deaths(block: int) -> None:
         assert history.run() == history.expected(), f"seed {seed}"
         assert len(history.sink.dead_letters) == history.dead, f"seed {seed}"
         assert history.sink.positions == {p: len(r) for p, r in history.log.records.items() if r}
+
+
+def test_histories_in_which_every_batch_is_shared_out_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which worker evaluates an event changes nothing."""
+    monkeypatch.setattr(sharding, "MANY", 1)
+    for seed in range(PER_BLOCK):
+        history = History(seed, crash=0.02, rebalance=0.02)
+        assert history.run() == history.expected(), f"seed {seed}"
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

@@ -118,7 +118,11 @@ def loop(
     bounds = Settings(commit_interval=SECOND, partitions=PARTITIONS, **settings)
     own = None if share is None else share(source)
     source.rebalance(log.records)
-    return Supervisor(source, sink, pool, router, watermark, clock, reports, bounds, share=own), clock, reports
+    return (
+        Supervisor(source, sink, pool, router, watermark, clock, reports, bounds, share=own),
+        clock,
+        reports,
+    )
 
 
 def sharing(topics: MemoryTopics, log: MemoryLog) -> Callable[[MemorySource], Share]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Iterable
 from typing import Any
 
@@ -55,8 +56,9 @@ def event(number: int, name: str, time: int, *, host: str = "h", **more: object)
 
 def batch(number: int, *values: bytes, epoch: int = 0, timestamp: int | None = None) -> Batch:
     count = len(values)
-    offsets = [number * 100 + i for i in range(count)]
-    chunk = Chunk("t", 0, offsets, [timestamp] * count, offsets, [None] * count, list(values))
+    offsets = array("q", range(number * 100, number * 100 + count))
+    times = array("q", [-1 if timestamp is None else timestamp] * count)
+    chunk = Chunk("t", 0, offsets, times, offsets, [None] * count, list(values))
     return Batch(epoch, number, 0, (chunk,))
 
 
