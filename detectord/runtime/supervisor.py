@@ -15,7 +15,8 @@ Rule 1: what a barrier covers is delivered and acknowledged, nothing else. At mo
 way; reading and evaluating go on meanwhile.
 Rule 2: an epoch ends with any loss: a worker's death, a change of the assignment. Everything that is
 not committed is forgotten, everywhere; every worker is given the state of the last committed barrier,
-the source goes back to its positions. A reply of an older epoch is not read.
+the source goes back to its positions. A reply of an older epoch is not read. What follows a worker's death
+goes in small steps, until it is known whether a record kills workers (`trial`).
 Rule 3: this loop never blocks on a worker: sending only queues, and every wait has a bound.
 """
 
@@ -49,6 +50,7 @@ from detectord.runtime.seams import Clock, Commit, Observer, Pool
 from detectord.runtime.sharding import Router
 from detectord.runtime.share import Share
 from detectord.runtime.standing import Standing, State
+from detectord.runtime.trial import DEATHS, Trial
 from detectord.sinks import DeliveryError, Outputs, PositionsRefusedError, Sink
 from detectord.sources import Gap, Source
 
@@ -97,6 +99,10 @@ class _InFlight:
     outcomes: list[Outcome] = field(default_factory=list)
     heard: dict[int, list[tuple[int, bytes]]] = field(default_factory=dict)
     """Hits of other instances, by worker, each with the number of its first event."""
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    """Records that are not evaluated again."""
+    asked: Mapping[int, Sequence[Chunk]] = field(default_factory=dict)
+    """What each worker was asked to evaluate, while it has to be known."""
     told: list[tuple[int, Mapping[Partition, Told]]] = field(default_factory=list)
     """What state partitions were told of inputs read elsewhere."""
 
@@ -116,6 +122,8 @@ class _Pending:
     busy: dict[int, float] = field(default_factory=dict)
     count: int = 0
     size: int = 0
+    is_evaluated: bool = False
+    """True if workers have evaluated records of it."""
     touched: bool = False
     """True if anything was advanced, so that workers may have something to hand over."""
 
@@ -192,6 +200,7 @@ class Supervisor:
         self._barrier: _AtBarrier | None = None
         self._ended = False
         self._closing = False
+        self._trial = Trial(settings.batch_records)
         self._is_behind = False
         self._caught_up_at = 0
 
@@ -250,7 +259,9 @@ class Supervisor:
         settings = self._settings
         blocked = self.stopping or self._ended or self._in_flight_bytes >= settings.max_in_flight_bytes
         busy = bool(self._in_flight or self._barrier)
-        limit = 0 if blocked else settings.batch_records
+        if self._trial.is_on and (busy or self._pending.positions):
+            blocked = True
+        limit = 0 if blocked else self._trial.step
         poll = self._source.poll(limit, 0.0 if busy or blocked else settings.poll_wait)
         # Who was not asked cannot be at the end: a source that is held back is not idle.
         self._at_end = poll.at_end if limit else frozenset()
@@ -325,6 +336,7 @@ class Supervisor:
         batch = _InFlight(self._batches, set(), {}, 0, {})
         if self._share is not None:
             records = self._hear(self._share, batch, records)
+        records = self._without_convicted(batch, records)
         chunks = self._sorted(batch, records) if records else {}
         self._batches += 1
         self._in_flight[batch.number] = batch
@@ -333,7 +345,19 @@ class Supervisor:
         for worker, own_chunks in chunks.items():
             batch.awaiting.add(worker)
             self._ask(worker, Batch(self.epoch, batch.number, now, tuple(own_chunks)))
+        if self._trial.is_on:
+            batch.asked = chunks
         self._count_done()
+
+    def _without_convicted(self, batch: _InFlight, records: Sequence[Record]) -> Sequence[Record]:
+        """Records that are not known to kill workers; the others are dead letters of the batch."""
+        convicted = [record for record in records if self._trial.is_convicted(record)]
+        for record in convicted:
+            batch.positions[record.topic, record.partition] = record.offset + 1
+            batch.dead_letters.append(DeadLetter(record, "poison", f"it killed a worker {DEATHS} times"))
+            count, size = batch.records.get(record.topic, (0, 0))
+            batch.records[record.topic] = (count + 1, size + len(record.value))
+        return [record for record in records if record not in convicted] if convicted else records
 
     def _sorted(self, batch: _InFlight, records: Sequence[Record]) -> dict[int, list[Chunk]]:
         """The records by worker, as columns; whatever can be is done by column, not by record."""
@@ -400,6 +424,14 @@ class Supervisor:
         progress: dict[Partition, int] = {}
         hits: dict[int, list[bytes]] = {}
         pending = self._pending
+        for letter in batch.dead_letters:
+            pending.tallies["dead_letter", letter.reason] += 1
+            pending.size += len(letter.record.value)
+            if (timestamp := letter.record.timestamp) is not None:  # it must not hold event time back
+                place = letter.record.topic, letter.record.partition
+                progress[place] = max(timestamp * MS, progress.get(place, 0))
+        pending.dead_letters.extend(batch.dead_letters)
+        pending.is_evaluated = pending.is_evaluated or bool(batch.outcomes)
         for outcome in batch.outcomes:
             for partition, time in outcome.progress.items():
                 progress[partition] = max(time, progress.get(partition, time))
@@ -473,7 +505,7 @@ class Supervisor:
             pending.count >= settings.commit_records
             or pending.size >= settings.commit_bytes
             or (interval is not None and self._clock.monotonic() - self.last_commit >= interval)
-            or (not self._in_flight and (self.stopping or self._closing))
+            or (not self._in_flight and (self.stopping or self._closing or self._trial.is_on))
         )
         if not due:
             return
@@ -556,6 +588,7 @@ class Supervisor:
         )
         if moved:
             self.restarts = 0
+            self._trial.committed(is_harmless=pending.is_evaluated)
         self.last_commit = self._clock.monotonic()
         self._observer.committed(
             Commit(
@@ -615,7 +648,17 @@ class Supervisor:
 
     def _bury(self, death: Death) -> None:
         self._observer.restarted(death.worker, death.reason, death.detail)
-        self._take_setback(f"worker {death.worker} died ({death.reason})")
+        is_explained = self._trial.died(
+            [
+                (chunk.topic, chunk.partition, offset)
+                for batch in self._in_flight.values()
+                if death.worker in batch.awaiting
+                for chunk in batch.asked.get(death.worker, ())
+                for offset in chunk.offsets
+            ]
+        )
+        if not is_explained:
+            self._take_setback(f"worker {death.worker} died ({death.reason})")
         self._pool.replace(death.worker)
         self._rewind(death.reason)
 
