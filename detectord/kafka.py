@@ -142,6 +142,9 @@ class KafkaSettings:
         ends what its predecessor left open."""
         return {
             "transaction.timeout.ms": 10_000,  # longer than a message may take, shorter than a session
+            # When every connection is lost the client would forget all brokers and ask the first ones again. It then
+            # waits for a coordinator it has forgotten, without end: librdkafka's issues 5511 and 5456.
+            "metadata.recovery.strategy": "none",
             **self.producer(),
             "transactional.id": self.member,
         }

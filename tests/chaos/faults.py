@@ -248,8 +248,8 @@ def rules_changed(stage: Stage) -> None:
         instance.kill()
         instance.life.process.wait(30)
         old = [Path(path) for path in instance.config["rules"]["paths"]]
-        new = stage.folder / f"rules-{len(instance.lives)}"
-        new.mkdir()
+        new = stage.folder / f"changed-{len(instance.lives)}" / "rules"  # alerts name the folder
+        new.mkdir(parents=True)
         files = sorted(file for path in old for file in path.rglob("*.toml"))
         files = [file for file in files if not file.name.endswith(".test.toml")]
         stage.rng.shuffle(files)

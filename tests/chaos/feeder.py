@@ -99,7 +99,11 @@ class Feeder:
 
     def _send(self, item: Item) -> None:
         self._producer.produce(
-            self._topic, item.value, partition=item.partition, on_delivery=self._delivered(item)
+            self._topic,
+            item.value,
+            partition=item.partition,
+            timestamp=round(self._traffic.time(item) * 1_000),
+            on_delivery=self._delivered(item),
         )
 
     def _delivered(self, item: Item) -> Callable[[Any, Any], None]:

@@ -66,6 +66,10 @@ class Traffic:
             while waiting and waiting[0].moment <= now:
                 yield heapq.heappop(waiting)
 
+    def time(self, item: Item) -> float:
+        """When a shipper would have sent it, in seconds of the epoch: the time of its record."""
+        return self._begin + item.moment
+
     def last(self) -> list[Item]:
         """For every partition an event far ahead."""
         return [
