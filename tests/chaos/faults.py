@@ -199,7 +199,12 @@ def broker_stands_still(stage: Stage) -> None:
 
 @fault
 def broker_unreachable(stage: Stage) -> None:
-    """The daemon's packets are dropped for long; others go on writing, so there is much to catch up with."""
+    """The daemon's packets are dropped for long; others go on writing, so there is much to catch up with. Half of
+    the time it strikes when there is nothing to do: then no commit is under way that would wait for an answer."""
+    if stage.rng.random() < 0.5:
+        with stage.feeder.held():
+            stage.pause(0.7, 1.2)
+            stage.proxy.stand_still()
     stage.proxy.stand_still()
     wait(stage.scale.away)
     if stage.rng.random() < 0.5:

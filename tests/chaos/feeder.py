@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -54,6 +55,7 @@ class Feeder:
             }
         )
         self._stop = threading.Event()
+        self._may_write = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="feeder", daemon=True)
         self.began = 0.0
         self.written: list[Written] = []
@@ -82,9 +84,11 @@ class Feeder:
         assert left == 0, f"{left} records of the input could not be written"
         assert not self.failed, f"the input is not whole: {self.failed[0]}"
 
-    def moment(self, wall: float) -> float:
-        """The traffic's moment at this time of day."""
-        return wall - self.began
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Inside, nothing is written; it is made up for afterwards."""
+        with self._may_write:
+            yield
 
     def _run(self) -> None:
         for item in self._traffic:
@@ -92,10 +96,11 @@ class Feeder:
                 self._producer.poll(0)
                 if self._stop.wait(min(ahead, 0.05)):
                     return
-            if self._stop.is_set():
-                return
-            self._send(item)
-            self._producer.poll(0)
+            with self._may_write:
+                if self._stop.is_set():
+                    return
+                self._send(item)
+                self._producer.poll(0)
 
     def _send(self, item: Item) -> None:
         self._producer.produce(
@@ -111,6 +116,8 @@ class Feeder:
             if error is not None:
                 self.failed.append(str(error))
             else:
-                self.written.append(Written(message.partition(), message.offset(), message.timestamp()[1], item))
+                self.written.append(
+                    Written(message.partition(), message.offset(), message.timestamp()[1], item)
+                )
 
         return told

@@ -25,7 +25,9 @@ class Reader:
     """A thread that reads `alerts` and `dead_letters`, which have so many partitions (`counts`). Inside a `with`
     block it runs."""
 
-    def __init__(self, bootstrap_servers: str, alerts: str, dead_letters: str, counts: tuple[int, int]) -> None:
+    def __init__(
+        self, bootstrap_servers: str, alerts: str, dead_letters: str, counts: tuple[int, int]
+    ) -> None:
         self._settings: dict[str, Any] = {
             "bootstrap.servers": bootstrap_servers,
             "group.id": f"{alerts}-reader",
