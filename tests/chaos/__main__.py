@@ -1,7 +1,7 @@
 """`make chaos`: plays histories, seed after seed, and keeps a row a run in `.chaos/results.jsonl`.
 
-Interrupt it at any time; the same command goes on. A history that failed leaves what is needed to look into it in
-`.chaos/failed/SEED`, and the command that repeats it is printed. `--table` writes the rows into
+Interrupt it at any time; the same command goes on. A history that failed leaves what is needed to look into
+it in `.chaos/failed/SEED`, and the command that repeats it is printed. `--table` writes the rows into
 docs/reliability.md.
 """
 

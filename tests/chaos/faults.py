@@ -1,10 +1,11 @@
 """The kinds of faults. Each is a function that strikes once and returns when the fault itself is over.
 
-What it returns from on is recovery: the time until the first alert that was published later is the *takeover*.
-Whatever a fault chooses it asks of `stage.rng`. It may say what went wrong itself by adding to `problems`
-of an instance, and must say which records it took away (`stage.lost`).
+What it returns from on is recovery: the time until the first alert that was published later is the
+*takeover*. Whatever a fault chooses it asks of `stage.rng`. It may say what went wrong itself by adding to
+`problems` of an instance, and must say which records it took away (`stage.lost`).
 
-A kind that cannot be played yet, or not here, stands in the list with the reason; it is told, never passed over.
+A kind that cannot be played yet, or not here, stands in the list with the reason; it is told, never passed
+over.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def _no_faketime() -> str:
 
 
 def _faketime() -> str:
-    return next(iter(glob.glob("/usr/lib/*/faketime/libfaketime.so.1")), "")
+    return next(iter(glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")), "")
 
 
 # Processes.
@@ -106,7 +107,8 @@ def everything_killed(stage: Stage) -> None:
 
 @fault
 def killed_in_commit(stage: Stage) -> None:
-    """kill -9 of everything at one step of a commit: before its request reaches the broker, or right after."""
+    """kill -9 of everything at one step of a commit: before its request reaches the broker, or right
+    after."""
     instance = stage.instance()
     _spring(stage, Trap(_step(stage), is_after=stage.rng.random() < 0.5, act=instance.kill, cut=True))
 
@@ -136,10 +138,12 @@ def zombie(stage: Stage) -> None:
     instance = stage.instance()
     with instance.left_alone():
         old = instance.life
+        # One that is still starting would take over itself when it goes on
+        wait_until(lambda: old.has_said("source.started"), "the old process has started")
         with _standing_still(old):
             new = instance.begin()
             wait_until(lambda: new.has_said("state.restored"), "its successor has taken over")
-        code = old.process.wait(90)
+        code = old.end()
         if code not in AGAIN:
             instance.problems.append(f"a process that was replaced ended with {code}, not with 75")
 
@@ -150,7 +154,7 @@ def clean_restart(stage: Stage) -> None:
     instance = stage.instance()
     with instance.left_alone():
         instance.life.process.send_signal(signal.SIGTERM)
-        code = instance.life.process.wait(90)
+        code = instance.life.end()
         if code != 0:
             instance.problems.append(f"a clean stop ended with {code}")
         instance.begin()
@@ -199,8 +203,9 @@ def broker_stands_still(stage: Stage) -> None:
 
 @fault
 def broker_unreachable(stage: Stage) -> None:
-    """The daemon's packets are dropped for long; others go on writing, so there is much to catch up with. Half of
-    the time it strikes when there is nothing to do: then no commit is under way that would wait for an answer."""
+    """The daemon's packets are dropped for long; others go on writing, so there is much to catch up with.
+    Half of the time it strikes when there is nothing to do: then no commit is under way that would wait for
+    an answer."""
     if stage.rng.random() < 0.5:
         with stage.feeder.held():
             stage.pause(0.7, 1.2)
@@ -247,11 +252,12 @@ def partitions_taken(stage: Stage) -> None:
 
 @fault
 def rules_changed(stage: Stage) -> None:
-    """Killed, and started with rule files of other names, order and comments, and one more that nothing matches."""
+    """Killed, and started with rule files of other names, order and comments, and one more that nothing
+    matches."""
     instance = stage.instance()
     with instance.left_alone():
         instance.kill()
-        instance.life.process.wait(30)
+        instance.life.end()
         old = [Path(path) for path in instance.config["rules"]["paths"]]
         new = stage.folder / f"changed-{len(instance.lives)}" / "rules"  # alerts name the folder
         new.mkdir(parents=True)
@@ -283,12 +289,12 @@ query = 'sequence by host.id with maxspan=1m [process where process.name == "no-
 
 @fault
 def records_gone(stage: Stage) -> None:
-    """It is down for longer than records are kept: some partitions begin behind its position. Every record that
-    is gone has to be told, and nothing else be missed."""
+    """It is down for longer than records are kept: some partitions begin behind its position. Every record
+    that is gone has to be told, and nothing else be missed."""
     instance = stage.instance()
     with instance.left_alone():
         instance.kill()
-        instance.life.process.wait(30)
+        instance.life.end()
         stage.pause(1.5, 3.0)
         committed, ends = stage.committed(), stage.ends()
         behind = sorted(number for number, at in committed.items() if at < ends.get(number, 0))
@@ -303,13 +309,14 @@ def records_gone(stage: Stage) -> None:
 
 @fault_if(_no_faketime)
 def clock_jumped(stage: Stage) -> None:
-    """The daemon's clock jumps by hours, ahead or back, while it runs; its next start brings it right again."""
+    """The daemon's clock jumps by hours, ahead or back, while it runs; its next start brings it right
+    again."""
     instance = stage.instance()
     file = stage.folder / f"clock-{len(instance.lives)}"
     file.write_text("+0\n")
     with instance.left_alone():
         instance.kill()
-        instance.life.process.wait(30)
+        instance.life.end()
         instance.environment = {
             "LD_PRELOAD": _faketime(),
             "FAKETIME_TIMESTAMP_FILE": str(file),
@@ -325,8 +332,8 @@ def clock_jumped(stage: Stage) -> None:
 
 @fault_if(lambda: "a record that kills its worker ends the instance (70), for now")
 def poison(stage: Stage) -> None:
-    """A record kills whatever worker evaluates it, each time: it has to become a dead letter, and nothing else
-    be missed."""
+    """A record kills whatever worker evaluates it, each time: it has to become a dead letter, and nothing
+    else be missed."""
     raise NotImplementedError
 
 

@@ -1,7 +1,7 @@
 """Writes the traffic to the input topic, at its own pace, whatever happens to the daemon or the broker.
 
-While the broker is away items wait in the client, as they would in a shipper; each gets into its partition once
-and in order (idempotent producer). `written` tells where every record is: that is the input, as it was.
+While the broker is away items wait in the client, as they would in a shipper; each gets into its partition
+once and in order (idempotent producer). `written` tells where every record is: that is the input, as it was.
 """
 
 from __future__ import annotations

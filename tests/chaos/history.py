@@ -33,7 +33,8 @@ class Finding:
 
 
 def findings(expected: Iterable[Document], found: Iterable[Document], *, key: str) -> list[Finding]:
-    """Everything in which `found` is not the multiset `expected`; documents are known by their field `key`."""
+    """Everything in which `found` is not the multiset `expected`; documents are known by their field
+    `key`."""
     wanted, came = _by_id(expected, key), _by_id(found, key)
     result: list[Finding] = []
     for name in sorted(wanted.keys() | came.keys()):

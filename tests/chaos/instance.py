@@ -1,7 +1,7 @@
 """One instance of the daemon, and the service manager that starts it again whenever it ends.
 
-As the unit file in `deploy/systemd` has it: what ends by itself is started again, but not after 65 or 78, which
-starting again does not cure. Any such end, and a traceback in a log, is a finding of its own.
+As the unit file in `deploy/systemd` has it: what ends by itself is started again, but not after 65 or 78,
+which starting again does not cure. Any such end, and a traceback in a log, is a finding of its own.
 
 Each start is a *life*, with a configuration and a log of its own.
 """
@@ -25,7 +25,8 @@ from daemon import ROOT, wait_until
 from chaos.history import Interval
 
 AGAIN = (69, 75)
-"""Exit codes after which the daemon is meant to be started again. 70 is as well, but nothing here explains it."""
+"""Exit codes after which the daemon is meant to be started again. 70 is as well, but nothing here explains
+it."""
 
 _PLACE = re.compile(r"\[(\d+)\]$")
 
@@ -47,6 +48,11 @@ class Life:
                 cwd=ROOT,
                 env={**os.environ, **environment},
             )
+
+    def end(self, seconds: float = 90) -> int:
+        """Wait for its end; the exit code."""
+        wait_until(lambda: self.process.poll() is not None, f"the process of {self.log} ends", seconds)
+        return int(self.process.returncode)
 
     def lines(self) -> list[dict[str, Any]]:
         """Its log so far."""
@@ -77,7 +83,8 @@ class Life:
 
 
 class Instance:
-    """An instance that lives again and again, inside a `with` block. `config` is what the next life begins with."""
+    """An instance that lives again and again, inside a `with` block. `config` is what the next life begins
+    with."""
 
     def __init__(self, name: str, folder: Path, config: dict[str, Any]) -> None:
         self.name = name
@@ -130,7 +137,7 @@ class Instance:
         with self.left_alone():
             self._stop.set()
             self.life.process.send_signal(signal.SIGTERM)
-            code = self.life.process.wait(90)
+            code = self.life.end()
             if code != 0:
                 self.problems.append(f"a clean stop ended with {code}")
 

@@ -1,12 +1,13 @@
 """Plays a history: faults at seeded moments, then quiet, then the comparison.
 
-What is found wrong is charged to the run in whose part of the traffic the newest event of the alert was written;
-parts end half-way between two faults. What cannot be placed so is charged to the last run.
+What is found wrong is charged to the run in whose part of the traffic the newest event of the alert was
+written; parts end half-way between two faults. What cannot be placed so is charged to the last run.
 """
 
 from __future__ import annotations
 
 import bisect
+import itertools
 import json
 import random
 import shutil
@@ -65,7 +66,8 @@ class Verdict:
 
 
 def plan(seed: int, *, only: Sequence[str] = (), runs: int = RUNS_PER_HISTORY) -> Plan:
-    """The history of a seed. Seeds that follow each other go through all kinds of faults, shuffled anew each time."""
+    """The history of a seed. Seeds that follow each other go through all kinds of faults, shuffled anew each
+    time."""
     kinds = [name for name, fault in FAULTS.items() if not fault.missing() and (not only or name in only)]
     chosen = [_dealt(kinds, seed * runs + number) for number in range(runs)]
     rng = random.Random(f"plan {seed}")
@@ -170,7 +172,7 @@ def _compare(here: Stage, verdict: Verdict) -> None:
 def _rows(
     planned: Plan, scale: Scale, strikes: Sequence[_Strike], verdict: Verdict, here: Stage
 ) -> list[Row]:
-    parts = [(one.ended + two.began) / 2 for one, two in zip(strikes, strikes[1:], strict=False)]
+    parts = [(one.ended + two.began) / 2 for one, two in itertools.pairwise(strikes)]
     moments = {(w.partition, w.offset): w.item.moment for w in here.feeder.written}
 
     def run_of(document: Document) -> int:

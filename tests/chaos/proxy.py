@@ -1,11 +1,12 @@
 """A proxy on loopback between the daemon and the broker, that knows where a request begins and what it asks.
 
-The broker has a second listener, which tells its clients the proxy's address; so everything the daemon asks passes
-here, and everybody else goes straight to the broker.
+The broker has a second listener, which tells its clients the proxy's address; so everything the daemon asks
+passes here, and everybody else goes straight to the broker.
 
-It can stand still: connections stay open and nothing passes, as when a network drops packets. And it can be set
-a *trap*: the n-th request of a kind from now on springs it, before the request is passed on or after, and whatever
-the trap does is done while that connection waits. So a fault strikes at a step of a commit, not somewhere near it.
+It can stand still: connections stay open and nothing passes, as when a network drops packets. And it can be
+set a *trap*: the n-th request of a kind from now on springs it, before the request is passed on or after,
+and whatever the trap does is done while that connection waits. So a fault strikes at a step of a commit, not
+somewhere near it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Reads alerts and dead letters as a careful consumer does: committed records only, each once, from the beginning.
+"""Reads alerts and dead letters as a careful consumer does: committed records only, each once, from the
+beginning.
 
 It notes when the broker was given a record and when it could be read: an alert that was published after a
 fault is one the daemon found after it.
@@ -22,8 +23,8 @@ class Arrival(NamedTuple):
 
 
 class Reader:
-    """A thread that reads `alerts` and `dead_letters`, which have so many partitions (`counts`). Inside a `with`
-    block it runs."""
+    """A thread that reads `alerts` and `dead_letters`, which have so many partitions (`counts`). Inside a
+    `with` block it runs."""
 
     def __init__(
         self, bootstrap_servers: str, alerts: str, dead_letters: str, counts: tuple[int, int]

@@ -1,7 +1,7 @@
 """Rows, one a run, in a file that only grows; and the table that is made of them.
 
-A row tells what was seen, also if the run failed. What was run before is known by its seed, so a long campaign can
-be interrupted and taken up again.
+A row tells what was seen, also if the run failed. What was run before is known by its seed, so a long
+campaign can be interrupted and taken up again.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from chaos.history import KINDS
+
 BEGIN, END = "<!-- rows: begin -->", "<!-- rows: end -->"
 
 
 @dataclass(slots=True)
 class Row:
-    """One run: a fault, how long it lasted, the takeover after it (seconds; None: it was not waited for), and how the
-    alerts and dead letters of its part of the traffic came out."""
+    """One run: a fault, how long it lasted, the takeover after it (seconds; None: it was not waited for),
+    and how the alerts and dead letters of its part of the traffic came out."""
 
     seed: int
     number: int
@@ -43,7 +45,7 @@ class Row:
         """As a line for a terminal."""
         takeover = "" if self.takeover is None else f", takeover {self.takeover:.1f} s"
         state = "FAILED" if self.has_failed else "ok"
-        wrong = f"lost {self.lost}, duplicated {self.duplicated}, altered {self.altered}, unexpected {self.unexpected}"
+        wrong = ", ".join(f"{kind} {getattr(self, kind)}" for kind in KINDS)
         line = f"{self.seed}.{self.number} {self.kind}: {state}, {self.expected} expected, {wrong}{takeover}"
         return "\n".join([line, *(f"    {problem}" for problem in self.problems)])
 
@@ -71,8 +73,7 @@ def table(rows: Sequence[Row], waiting: Sequence[tuple[str, str]]) -> str:
     by_kind: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_kind[row.kind].append(row)
-    head = ["fault", "runs", "alerts expected", "lost", "duplicated", "altered", "unexpected", "other problems",
-            "takeover p50", "p95"]  # fmt: skip
+    head = ["fault", "runs", "alerts expected", *KINDS, "other problems", "takeover p50", "p95"]
     lines = [_line(head), _line(["---"] * len(head))]
     lines += [_line(_cells(f"`{kind}`", own)) for kind, own in sorted(by_kind.items())]
     if len(by_kind) > 1:
@@ -82,10 +83,7 @@ def table(rows: Sequence[Row], waiting: Sequence[tuple[str, str]]) -> str:
 
 
 def _cells(name: str, rows: Sequence[Row]) -> list[str]:
-    sums = [
-        sum(getattr(row, each) for row in rows)
-        for each in ("expected", "lost", "duplicated", "altered", "unexpected")
-    ]
+    sums = [sum(getattr(row, each) for row in rows) for each in ("expected", *KINDS)]
     takeovers = sorted(row.takeover for row in rows if row.takeover is not None)
     return [
         name,

@@ -1,7 +1,7 @@
 """Everything that a history plays on: a broker behind a proxy, topics, a feeder, a reader, the instances.
 
-The time-outs of the daemon are short, so that a fault that has to last longer than one of them is soon over, but
-they keep their order: heartbeat ≪ transaction < idle < session.
+The time-outs of the daemon are short, so that a fault that has to last longer than one of them is soon over,
+but they keep their order: heartbeat ≪ transaction < idle < session.
 """
 
 from __future__ import annotations

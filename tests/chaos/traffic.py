@@ -1,9 +1,10 @@
 """Seeded traffic without end: events of hosts, users, processes and sessions, and records that are no events.
 
-Every item has a moment, in seconds from the beginning, and items come in the order of their moments. Event times
-lag behind their moments by up to `DISORDER`, so the order of time is not that of arrival, but nothing is late.
-Half of what begins a sequence goes on to its end; the rest lacks a step, is ended by `until`, or comes too late
-for the span. Users, processes and sessions wander over hosts, and a host's events over partitions.
+Every item has a moment, in seconds from the beginning, and items come in the order of their moments. Event
+times lag behind their moments by up to `DISORDER`, so the order of time is not that of arrival, but nothing
+is late. Half of what begins a sequence goes on to its end; the rest lacks a step, is ended by `until`, or
+comes too late for the span. Users, processes and sessions wander over hosts, and a host's events over
+partitions.
 
 No two events have the same time, agent and number, so there is one right order.
 """
@@ -40,8 +41,8 @@ class Item:
 
 
 class Traffic:
-    """The items of `seed` on a topic of `partitions`. `begin` is the event time of moment 0, in seconds of the
-    epoch; `rate` scales how much happens, 1 being some 60 items a second."""
+    """The items of `seed` on a topic of `partitions`. `begin` is the event time of moment 0, in seconds of
+    the epoch; `rate` scales how much happens, 1 being some 60 items a second."""
 
     def __init__(self, seed: int, begin: float, partitions: int, *, rate: float = 1.0) -> None:
         self._rng = random.Random(seed)
@@ -51,8 +52,8 @@ class Traffic:
         self._numbers = itertools.count(1)
         self._stories: list[Callable[[float], Iterator[Item]]] = [
             self._noise, self._noise, self._noise, self._noise,
-            self._beacon, self._usermod, self._shell, self._password, self._dropper, self._service, self._session,
-            self._reverse_shell, self._compiled,
+            self._beacon, self._usermod, self._shell, self._password, self._dropper, self._service,
+            self._session, self._reverse_shell, self._compiled,
         ]  # fmt: skip
 
     def __iter__(self) -> Iterator[Item]:
