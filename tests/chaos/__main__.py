@@ -90,7 +90,7 @@ def _not_played() -> list[tuple[str, str]]:
 
 
 def _command(seed: int, only: Sequence[str], scale: Scale) -> str:
-    more = [f"ONLY={','.join(only)}"] if only else []
+    more = [f'ONLY="{" ".join(only)}"'] if only else []
     more += ["QUICK=1"] if scale is QUICK else []
     return " ".join(["make chaos", f"SEED={seed}", f"RUNS={RUNS_PER_HISTORY}", *more, "AGAIN=1"])
 

@@ -14,10 +14,13 @@ import glob
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
 from daemon import wait_until
@@ -328,6 +331,7 @@ def clock_jumped(stage: Stage) -> None:
     wait_until(lambda: life.has_said("source.started"), "it reads with its own clock")
     stage.pause(0.5, 1.5)
     file.write_text(stage.rng.choice(["+3h\n", "-3h\n", "+40d\n"]))
+    wait_until(lambda: _is_elsewhere(stage.reader.alerts[-1]), "alerts tell another time")
 
 
 @fault_if(lambda: "a record that kills its worker ends the instance (70), for now")
@@ -384,6 +388,11 @@ def _member(stage: Stage, topic: str) -> Iterator[Consumer]:
         yield member
     finally:
         member.close()
+
+
+def _is_elsewhere(alert: Mapping[str, Any]) -> bool:
+    """True if it was published by a clock that is off by an hour."""
+    return abs(time.time() - datetime.fromisoformat(alert["@timestamp"]).timestamp()) > 3_600
 
 
 def _expect_gone(instance: Instance, workers: list[int]) -> None:

@@ -78,6 +78,11 @@ class Traffic:
             for partition in range(self._partitions)
         ]
 
+    def begun(self, at: float) -> Item:
+        """The first event of a sequence that nothing ends."""
+        process = {"name": "begun", "entity_id": f"begun-{next(self._numbers)}"}
+        return self._event(at, self._host(), "process", "begun", process=process)
+
     # Stories: what one actor does, from a moment on.
 
     def _noise(self, at: float) -> Iterator[Item]:
