@@ -142,8 +142,8 @@ class KafkaSettings:
         ends what its predecessor left open."""
         return {
             "transaction.timeout.ms": 10_000,  # longer than a message may take, shorter than a session
-            # When every connection is lost the client would forget all brokers and ask the first ones again. It then
-            # waits for a coordinator it has forgotten, without end: librdkafka's issues 5511 and 5456.
+            # Else the client, when every connection is lost, forgets all brokers and begins anew, and then
+            # waits without end for a coordinator that it forgot: librdkafka's issues 5511 and 5456.
             "metadata.recovery.strategy": "none",
             **self.producer(),
             "transactional.id": self.member,

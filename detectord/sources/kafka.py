@@ -17,8 +17,8 @@ Moving to other positions takes all partitions away from the client and gives th
 offsets: the client then drops what it had prefetched, and (unlike its seek) this works in every state
 a partition can be in, also after it ran into a gap. A paused partition stays paused.
 
-The client tells the end of a partition once. Whoever is cut off from the broker hears of no more records, either, so
-the end is told on only as long as the broker confirms it: silence is not an end.
+The client tells the end of a partition once. Whoever is cut off from the broker hears of no more records,
+either, so the end is told on only as long as the broker confirms it: silence is not an end.
 
 Back-pressure is a caller that polls with limit 0. For `pause_after` seconds nothing is asked of the
 client; then the partitions are paused, so that a rebalance or an error queued behind prefetched

@@ -192,9 +192,9 @@ def test_what_was_late_is_late_for_a_successor() -> None:
     assert supervisor._arrivals == 8
 
 
-@pytest.mark.xfail(reason="what cannot be read moves its partition to its record's time, whatever the events'")
+@pytest.mark.xfail(reason="what cannot be read moves its partition to the time of its record")
 def test_a_record_that_cannot_be_read_does_not_make_a_backlog_late() -> None:
-    """Events that come an hour after they happened, as after an outage of their shipper, and one bad record."""
+    """Events that come an hour late, as after an outage of their shipper, and one bad record."""
     hour = 3_600 * SECOND
     log = MemoryLog([("t", 0)])
     event = json.dumps({"@timestamp": BASE // 1_000_000, "event": {"category": "x"}}).encode()
