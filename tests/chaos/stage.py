@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from daemon import RULES, wait_until
 from kafkanodes import ApacheKafka, Cluster, Node
 
@@ -66,6 +66,7 @@ class Stage:
     feeder: Feeder
     reader: Reader
     instances: Sequence[Instance]
+    asker: Consumer
     lost: list[Interval] = field(default_factory=list)
 
     @property
@@ -99,13 +100,9 @@ class Stage:
 
     def _ask_committed(self) -> dict[int, int] | None:
         wanted = [TopicPartition(self.input, number) for number in range(PARTITIONS)]
-        asked = ConsumerGroupTopicPartitions(self.group, wanted)
-        answer = self.cluster.admin.list_consumer_group_offsets([asked], require_stable=True)
         try:
-            told = answer[self.group].result(10).topic_partitions
-        except Exception:  # of a transaction that is open, or a coordinator that is not there yet
-            return None
-        if any(each.error for each in told):
+            told = self.asker.committed(wanted, timeout=5)
+        except KafkaException:  # of a transaction that is open, or a coordinator that is not there yet
             return None
         return {each.partition: each.offset for each in told if each.offset >= 0}
 
@@ -154,7 +151,11 @@ def stage(
             parts.enter_context(Instance(f"chaos-{number}", folder / f"instance-{number}", settings))
             for number in range(instances)
         ]
-        yield Stage(rng, scale, folder, cluster, cluster.node(), proxy, prefix, feeder, reader, running)
+        asker = Consumer({"bootstrap.servers": servers, "group.id": prefix, "log_level": 0})
+        parts.callback(asker.close)
+        yield Stage(
+            rng, scale, folder, cluster, cluster.node(), proxy, prefix, feeder, reader, running, asker
+        )
 
 
 def wait(seconds: float) -> None:

@@ -1,8 +1,8 @@
 """A clock that can be set: imported by any Python that has this folder in PYTHONPATH.
 
 `time.time` and `time.time_ns` are off by as many seconds as the file CHAOS_CLOCK says; it is read at every
-call. The monotonic clock and what is not Python, such as the Kafka client, keep the machine's time. (libfaketime
-moves the client's clock, too, but not what it waits by, so that a client ahead of its time waits for hours.)
+call. The monotonic clock and what is not Python, such as the Kafka client, keep the machine's time.
+(libfaketime moves the client's clock, too, but not what it waits by: a client ahead waits for hours.)
 """
 
 import os
