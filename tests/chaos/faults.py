@@ -148,6 +148,8 @@ def zombie(stage: Stage) -> None:
 def clean_restart(stage: Stage) -> None:
     """SIGTERM: what is in flight is finished; started again."""
     instance = stage.instance()
+    life = instance.life
+    wait_until(lambda: life.has_said("daemon.started"), "it knows what SIGTERM means")
     with instance.left_alone():
         instance.life.process.send_signal(signal.SIGTERM)
         code = instance.life.end()
@@ -237,9 +239,9 @@ def rebalance_in_recovery(stage: Stage) -> None:
 
 @fault_if(lambda: "a group has one instance, for now: what another has, the watermark does not wait for")
 def partitions_taken(stage: Stage) -> None:
-    """Another member of the group takes some of its partitions, reads nothing, and leaves."""
+    """Another member of the group takes some of its partitions, keeps nothing of them, and leaves."""
     with _member(stage, stage.input) as member:
-        wait_until(lambda: member.poll(0.1) is None and member.assignment(), "it is given partitions")
+        wait_until(lambda: (member.poll(0.1), member.assignment())[1], "it is given partitions")
         stage.pause(0.0, 2.0)
 
 

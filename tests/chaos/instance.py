@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +29,9 @@ AGAIN = (69, 75)
 """Exit codes after which the daemon is meant to be started again. 70 is as well, but nothing here explains
 it."""
 
+WITH_US = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
+"""Should we be killed, the system kills it, too; already if the thread ends that started it."""
+
 _PLACE = re.compile(r"\[(\d+)\]$")
 
 
@@ -41,7 +45,7 @@ class Life:
         file.write_text(json.dumps(config, indent=1))
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "detectord", "run", "--config", str(file)],
+                [*WITH_US, sys.executable, "-m", "detectord", "run", "--config", str(file)],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -94,6 +98,7 @@ class Instance:
         self.problems: list[str] = []
         self._folder = folder
         self._lock = threading.RLock()
+        self._is_over = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep, name=f"keeper of {name}", daemon=True)
 
@@ -135,7 +140,7 @@ class Instance:
     def stop(self) -> None:
         """SIGTERM, for good; it has to end well."""
         with self.left_alone():
-            self._stop.set()
+            self._is_over = True
             self.life.process.send_signal(signal.SIGTERM)
             code = self.life.end()
             if code != 0:
@@ -158,7 +163,7 @@ class Instance:
         while not self._stop.wait(0.02):
             with self._lock:
                 code = self.life.process.poll()
-                if code is None or self._stop.is_set():
+                if code is None or self._is_over:
                     continue
                 if code >= 0 and code not in AGAIN:
                     last = [line.get("message") for line in self.life.lines()[-3:]]
