@@ -8,7 +8,7 @@ BIN := .venv/bin
 READY := .venv/ready
 CASES ?= 100000
 
-.PHONY: help venv demo test check kafka fuzz bench docs grammar golden lock clean
+.PHONY: help venv demo test check kafka fuzz chaos bench docs grammar golden lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ fuzz: $(READY)  ## hold the engines against the oracle, and mutated rules agains
 	$(BIN)/python tests/fuzz.py --front-end --cases $(CASES)
 	$(BIN)/python tests/differential.py --cases $(CASES)
 
+chaos: $(READY)  ## strike a real Kafka and the daemon, hold its alerts against the answer (RUNS=100 SEED=1 MINUTES=60)
+	PYTHONPATH=tests $(BIN)/python -m chaos $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(MINUTES),--minutes $(MINUTES)) $(if $(QUICK),--quick) $(if $(AGAIN),--again) $(addprefix --only ,$(ONLY))
 
 bench: $(READY)  ## what everything costs, side by side (QUICK=1: sooner; ONLY=engine,hostile: these sections)
 	PYTHONPATH=tests $(BIN)/python -m bench $(if $(QUICK),--scale quick) $(if $(ONLY),--only $(ONLY))

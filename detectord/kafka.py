@@ -142,6 +142,9 @@ class KafkaSettings:
         ends what its predecessor left open."""
         return {
             "transaction.timeout.ms": 10_000,  # longer than a message may take, shorter than a session
+            # Else the client, when every connection is lost, forgets all brokers and begins anew, and then
+            # waits without end for a coordinator that it forgot: librdkafka's issues 5511 and 5456.
+            "metadata.recovery.strategy": "none",
             **self.producer(),
             "transactional.id": self.member,
         }

@@ -151,11 +151,15 @@ def free_ports() -> Iterator[int]:
 
 
 class Node:
-    """One broker that is a controller as well, as a process that can be ended, stopped and started again."""
+    """One broker that is a controller as well, as a process that can be ended, stopped and started again.
+    `beside`: the port of its second listener, if it has one."""
 
-    def __init__(self, number: int, port: int, folder: Path, command: Sequence[str]) -> None:
+    def __init__(
+        self, number: int, port: int, folder: Path, command: Sequence[str], beside: int | None = None
+    ) -> None:
         self.number = number
         self.address = f"127.0.0.1:{port}"
+        self.beside = f"127.0.0.1:{beside}" if beside else ""
         self.folder = folder
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
@@ -261,15 +265,23 @@ class Cluster:
 class ApacheKafka:
     """A cluster of our own nodes, there inside a `with` block.
 
+    `by_way_of`: each node has a second listener, whose clients are told this address instead of its own.
+
     Raises:
         NoKafkaError: it cannot be had on this machine.
         NodeDiedError: a node ended by itself instead of starting.
     """
 
     def __init__(
-        self, nodes: int = 1, *, options: Iterable[str] = QUICK, ports: Iterator[int] | None = None
+        self,
+        nodes: int = 1,
+        *,
+        options: Iterable[str] = QUICK,
+        ports: Iterator[int] | None = None,
+        by_way_of: str | None = None,
     ) -> None:
         self._count = nodes
+        self._by_way_of = by_way_of
         self._options = tuple(options)
         self._ports = ports or free_ports()
         self._software = Software()
@@ -337,10 +349,15 @@ class ApacheKafka:
                 "transaction.state.log.min.isr": str(self._count // 2 + 1),
                 "min.insync.replicas": str(self._count // 2 + 1),
             }
+            beside = next(self._ports) if self._by_way_of else None
+            if beside:
+                settings["listeners"] += f",BESIDE://127.0.0.1:{beside}"
+                settings["advertised.listeners"] += f",BESIDE://{self._by_way_of}"
+                settings["listener.security.protocol.map"] += ",BESIDE:PLAINTEXT"
             file = folder / "server.properties"
             file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
             command = self._software.command(self._options, "kafka.Kafka", str(file))
-            nodes.append(Node(number, ports[number][0], folder, command))
+            nodes.append(Node(number, ports[number][0], folder, command, beside))
         self._format_data(nodes)
         return nodes
 

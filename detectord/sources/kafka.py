@@ -17,6 +17,9 @@ Moving to other positions takes all partitions away from the client and gives th
 offsets: the client then drops what it had prefetched, and (unlike its seek) this works in every state
 a partition can be in, also after it ran into a gap. A paused partition stays paused.
 
+The client tells the end of a partition once. Whoever is cut off from the broker hears of no more records,
+either, so the end is told on only as long as the broker confirms it: silence is not an end.
+
 Back-pressure is a caller that polls with limit 0. For `pause_after` seconds nothing is asked of the
 client; then the partitions are paused, so that a rebalance or an error queued behind prefetched
 records gets through. Pausing throws the prefetched records away, hence the delay.
@@ -52,6 +55,12 @@ ANSWER_SECONDS = 2.0
 
 AGAIN_SECONDS = 1.0
 """How long to leave the broker alone after it could not tell them."""
+
+CONFIRM_SECONDS = 2.0
+"""How often the broker is asked whether a partition we have read to its end still ends there."""
+
+CONFIRM_WAIT_SECONDS = 0.5
+"""How long one poll waits for that."""
 
 WAKE_SECONDS = 0.1
 """How long resuming may take when the broker is away."""
@@ -95,6 +104,8 @@ class KafkaSource:
         self._waiting: set[Partition] = set()
         self._broken: set[Partition] = set()
         self._at_end: set[Partition] = set()
+        self._continued: frozenset[Partition] = frozenset()
+        self._confirm_at = 0.0
         self._ask_at = 0.0
         self._polled_at = clock()
         self._paused = False
@@ -136,7 +147,7 @@ class KafkaSource:
         rebalanced, self._rebalanced = self._rebalanced, False
         left, self._left = frozenset(self._left), set()
         gaps, self._gaps = tuple(self._gaps), []
-        return Poll(records, frozenset(self._at_end), rebalanced, left=left, gaps=gaps)
+        return Poll(records, self._ends(), rebalanced, left=left, gaps=gaps)
 
     def assignment(self) -> frozenset[Partition]:
         """The partitions read now; those whose start is not known yet are not among them."""
@@ -294,6 +305,22 @@ class KafkaSource:
                 self._broken.add(partition)
         else:
             self._on_error(error)
+
+    def _ends(self) -> frozenset[Partition]:
+        """The partitions at whose ends we are, as far as the broker confirmed it lately."""
+        if not self._at_end:
+            return frozenset()
+        now = self._clock()
+        if now >= self._confirm_at:
+            try:
+                ends = self._look_up(dict.fromkeys(self._at_end, OFFSET_END), timeout=CONFIRM_WAIT_SECONDS)
+            except KafkaException:  # what is wrong the client tells by itself
+                self._continued = frozenset(self._at_end)
+                self._confirm_at = now + AGAIN_SECONDS
+            else:
+                self._continued = frozenset(p for p, end in ends.items() if end > self._position[p])
+                self._confirm_at = now + CONFIRM_SECONDS
+        return frozenset(self._at_end - self._continued)
 
     # What the group tells us. These run inside a poll of the client.
 

@@ -68,6 +68,21 @@ def test_a_record_has_all_its_parts(broker: Broker, group: str) -> None:
     source.close()
 
 
+def test_who_is_cut_off_is_not_at_the_end(broker: Broker, group: str) -> None:
+    """Else event time would run on without what is written meanwhile, and all of it come too late."""
+    topic = broker.topic(1)
+    # A broker that stands still is not to cost the membership, too
+    source = open_source(broker, group, topic, properties={"session.timeout.ms": 30_000})
+    produce(broker.bootstrap_servers, topic, [b"a"])
+    read(source, 1)
+    poll_until(source, lambda poll: poll.at_end)
+    with broker.down():
+        poll_until(source, lambda poll: not poll.at_end)
+        assert source.poll(100, 0.1).at_end == frozenset()
+    poll_until(source, lambda poll: poll.at_end)
+    source.close()
+
+
 def test_a_start_at_the_end_is_remembered_and_committed(broker: Broker, group: str) -> None:
     topic = broker.topic(1)
     produce(broker.bootstrap_servers, topic, [b"before"])

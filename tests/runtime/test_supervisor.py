@@ -314,3 +314,19 @@ def test_what_was_late_is_late_for_a_successor() -> None:
         supervisor.step()
     assert reports.tallies["late", "t", "dropped"] > 0
     assert supervisor._arrivals == 8
+
+
+@pytest.mark.xfail(reason="what cannot be read moves its partition to the time of its record")
+def test_a_record_that_cannot_be_read_does_not_make_a_backlog_late() -> None:
+    """Events that come an hour late, as after an outage of their shipper, and one bad record."""
+    hour = 3_600 * SECOND
+    log = MemoryLog([("t", 0)])
+    event = json.dumps({"@timestamp": BASE // 1_000_000, "event": {"category": "x"}}).encode()
+    for value in (event, b"garbage", event):
+        log.append(("t", 0), value, timestamp=(BASE + hour) // 1_000_000)
+    supervisor, clock, _ = loop(log)
+    for _ in range(20):
+        clock.time += SECOND // 4
+        supervisor.step()
+    assert supervisor._reached is not None
+    assert supervisor._reached < BASE + SECOND

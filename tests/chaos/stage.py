@@ -1,0 +1,192 @@
+"""Everything that a history plays on: a broker behind a proxy, topics, a feeder, a reader, the instances.
+
+The time-outs of the daemon are short, so that a fault that has to last longer than one of them is soon over,
+but they keep their order: heartbeat ≪ transaction < idle < session.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from daemon import RULES, wait_until
+from kafkanodes import ApacheKafka, Cluster, Node
+
+from chaos.feeder import Feeder
+from chaos.history import Interval
+from chaos.instance import Instance
+from chaos.proxy import Proxy
+from chaos.reader import Reader
+from chaos.traffic import END, Traffic
+
+OWN_RULES = Path(__file__).parent / "rules"
+
+PARTITIONS = 4
+STATE_PARTITIONS = 8
+
+SESSION = 8.0
+IDLE = 6.0
+TRANSACTION = 3.0
+WORKER = 5.0
+"""Seconds until a worker that does not answer is replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How long things last, in seconds: what is away, and the quiet before a fault."""
+
+    name: str
+    away: float
+    quiet: tuple[float, float]
+
+
+QUICK = Scale("quick", 9.0, (0.3, 1.5))
+FULL = Scale("full", 60.0, (0.5, 6.0))
+
+
+@dataclass
+class Stage:
+    """What faults may touch. `lost` is what they took out of the input topic for good."""
+
+    rng: random.Random
+    scale: Scale
+    folder: Path
+    cluster: Cluster
+    node: Node
+    proxy: Proxy
+    prefix: str
+    feeder: Feeder
+    reader: Reader
+    instances: Sequence[Instance]
+    asker: Consumer
+    lost: list[Interval] = field(default_factory=list)
+
+    @property
+    def input(self) -> str:
+        """The topic that is read."""
+        return f"ecs.{self.prefix}"
+
+    @property
+    def group(self) -> str:
+        """The consumer group."""
+        return self.prefix
+
+    def instance(self) -> Instance:
+        """Any of them."""
+        return self.rng.choice(self.instances)
+
+    def pause(self, least: float, most: float) -> None:
+        """Let things go on for a while that the seed decides."""
+        wait(self.rng.uniform(least, most))
+
+    def committed(self) -> dict[int, int]:
+        """The group's positions in the input, once no open transaction may still move them."""
+        return dict(wait_until(self._ask_committed, "the group's positions"))
+
+    def ends(self) -> dict[int, int]:
+        """The offsets behind the last record of the input."""
+        ends: dict[int, int] = {}
+        for record in self.feeder.written[:]:
+            ends[record.partition] = max(record.offset + 1, ends.get(record.partition, 0))
+        return ends
+
+    def _ask_committed(self) -> dict[int, int] | None:
+        wanted = [TopicPartition(self.input, number) for number in range(PARTITIONS)]
+        try:
+            told = self.asker.committed(wanted, timeout=5)
+        except KafkaException:  # of a transaction that is open, or a coordinator that is not there yet
+            return None
+        return {each.partition: each.offset for each in told if each.offset >= 0}
+
+
+@contextmanager
+def broker() -> Iterator[tuple[Cluster, Proxy]]:
+    """An Apache Kafka of one node, and the proxy in front of it.
+
+    Raises:
+        NoKafkaError: it cannot be had on this machine.
+    """
+    with Proxy() as proxy, ApacheKafka(1, by_way_of=proxy.address) as cluster:
+        proxy.upstream = cluster.nodes[0].beside
+        yield cluster, proxy
+
+
+@contextmanager
+def stage(
+    cluster: Cluster,
+    proxy: Proxy,
+    folder: Path,
+    rng: random.Random,
+    scale: Scale,
+    *,
+    instances: int = 1,
+    traffic: Traffic | None = None,
+    rules: Sequence[Path] = (RULES, OWN_RULES),
+    **config: Any,
+) -> Iterator[Stage]:
+    """New topics, and everything running. `config` replaces sections of the daemon's configuration."""
+    prefix = f"chaos-{uuid.uuid4().hex[:8]}"
+    topics = {name: f"{prefix}.{name}" for name in ("alerts", "dlq", "ledger", "state", "hits")}
+    cluster.create([f"ecs.{prefix}", f"other.{prefix}"], PARTITIONS)
+    cluster.create([topics["alerts"]], 3, message_timestamp_type="LogAppendTime")
+    cluster.create([topics["dlq"], topics["ledger"]], 1)
+    cluster.create([topics["state"]], STATE_PARTITIONS, cleanup_policy="compact", segment_ms="5000")
+    cluster.create([topics["hits"]], STATE_PARTITIONS)
+    if traffic is None:
+        # So long ago that the last events' time has come, too
+        traffic = Traffic(rng.getrandbits(32), time.time() - END - 60, PARTITIONS)
+    servers = cluster.bootstrap_servers
+    settings = {**_config(proxy.address, prefix, rules), **config}
+    with ExitStack() as parts:
+        reader = parts.enter_context(Reader(servers, topics["alerts"], topics["dlq"], (3, 1)))
+        feeder = parts.enter_context(Feeder(servers, f"ecs.{prefix}", traffic))
+        running = [
+            parts.enter_context(Instance(f"chaos-{number}", folder / f"instance-{number}", settings))
+            for number in range(instances)
+        ]
+        asker = Consumer({"bootstrap.servers": servers, "group.id": prefix, "log_level": 0})
+        parts.callback(asker.close)
+        yield Stage(
+            rng, scale, folder, cluster, cluster.node(), proxy, prefix, feeder, reader, running, asker
+        )
+
+
+def wait(seconds: float) -> None:
+    """Let time pass; how long is part of a history, not a guess how long something takes."""
+    threading.Event().wait(seconds)
+
+
+def _config(servers: str, prefix: str, rules: Sequence[Path]) -> dict[str, Any]:
+    ms = 1_000
+    return {
+        "workers": 2,
+        "sources": [{"topics": [f"ecs.{prefix}"]}],
+        "kafka": {
+            "bootstrap_servers": servers,
+            "group": prefix,
+            "topic_prefix": prefix,
+            "properties": {"socket.timeout.ms": 3 * ms, "reconnect.backoff.max.ms": 500},
+            "consumer": {
+                "properties": {"session.timeout.ms": int(SESSION * ms), "heartbeat.interval.ms": 500}
+            },
+            "producer": {
+                "properties": {"transaction.timeout.ms": int(TRANSACTION * ms), "delivery.timeout.ms": 2_500}
+            },
+        },
+        "delivery": {"mode": "exactly_once", "commit_interval": "100ms"},
+        "state": {"partitions": STATE_PARTITIONS},
+        "batch": {"worker_timeout": f"{WORKER:g}s"},
+        "input": {"start": "earliest"},
+        "rules": {"paths": [str(path) for path in rules]},
+        "time": {"allowed_lateness": "1s", "idle_timeout": f"{IDLE:g}s"},
+        "http": {"listen": "127.0.0.1:0"},
+        "log": {"format": "json"},
+    }
