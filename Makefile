@@ -40,10 +40,11 @@ check: $(READY)  ## what CI asks besides the tests: lint, types, layers, generat
 kafka: $(READY)  ## run an Apache Kafka on loopback until interrupted; needs Java 17 and Maven (NODES=3)
 	$(BIN)/python tests/kafkanodes.py $(NODES)
 
-fuzz: $(READY)  ## hold the engines against the oracle, and mutated rules against the front end (CASES=100000)
+fuzz: $(READY)  ## hold the engines against the oracle, and mutated rules against the front end, dying instances (CASES=100000)
 	$(BIN)/python tests/fuzz.py --cases $(CASES)
 	$(BIN)/python tests/fuzz.py --front-end --cases $(CASES)
 	$(BIN)/python tests/differential.py --cases $(CASES)
+	$(BIN)/python tests/fuzz.py --histories --cases $(CASES)
 
 chaos: $(READY)  ## strike a real Kafka and the daemon, hold its alerts against the answer (RUNS=100 SEED=1 MINUTES=60)
 	PYTHONPATH=tests $(BIN)/python -m chaos $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED)) \

@@ -201,6 +201,7 @@ class Fleet:
     rebalance: float = 0.0
     die_at: int | None = None
     steps: int = 0
+    lives: int = 0
     deaths: int = 0
     zombies: int = 0
     refused: int = 0
@@ -311,4 +312,18 @@ class Fleet:
             Ledger(f"{name}-{self.deaths}", self.deaths),
             share,
         )
+        self.lives += 1
         self.instances[name] = Instance(name, supervisor, pool, watcher)
+
+
+def troubled(seed: int) -> Fleet:
+    """One to three instances to which, in most histories, everything bad happens."""
+    return Fleet(
+        seed,
+        most=1 + seed % 3,
+        death=0.01 if seed % 4 else 0.0,
+        standstill=0.01 if seed % 2 else 0.0,
+        failure=0.02 if seed % 5 else 0.0,
+        crash=0.01 if seed % 7 else 0.0,
+        rebalance=0.01,
+    )

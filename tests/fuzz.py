@@ -1,6 +1,7 @@
 """Holds the engines against the oracle for as many generated cases as asked: `python tests/fuzz.py`.
 
-With `--front-end` it holds the front end against hostile rules instead: see front_end.py.
+With `--front-end` it holds the front end against hostile rules instead: see front_end.py. With `--histories`
+it runs histories of several instances (fleet.py), and holds their alerts against the oracle.
 
 Case k of a seed is always the same case: cases come in batches, and the seed of a batch is made of
 the run's seed and the batch's number. The kinds of cases take turns, batch by batch; with `--kind` there
@@ -15,15 +16,21 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # started as a script: the package is not on the path
 
 import front_end
+import oracle
 from agreement import check
 from engines import ENGINES
+from fleet import troubled
 from generated import KINDS
 from hypothesis import HealthCheck, given, seed, settings
 from strategies import Case
+
+if TYPE_CHECKING:
+    from detectord.compiler.compiled import CompiledRule
 
 BATCH = 500
 
@@ -63,6 +70,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="another seed, other cases")
     parser.add_argument("--start", type=int, default=0, help="skip that many (rounded down to a batch)")
     parser.add_argument("--front-end", action="store_true", help="mutated rules for the front end instead")
+    parser.add_argument("--histories", action="store_true", help="histories of several instances instead")
     parser.add_argument("--kind", choices=KINDS, action="append", help="this kind only; several: in turns")
     parser.add_argument("--engine", choices=ENGINES, action="append", help="this engine only; several: these")
     return parser.parse_args()
@@ -86,8 +94,38 @@ def run_front_end(options: argparse.Namespace) -> int:
     return 0
 
 
+def run_histories(options: argparse.Namespace) -> int:
+    """Let instances die, stand still and share out their work, and see that their alerts are the oracle's."""
+    seen: Counter[str] = Counter()
+    began = time.monotonic()
+    for number in range(options.start, options.cases):
+        fleet = troubled(options.seed * 1_000_003 + number)
+        try:
+            assert fleet.run() == fleet.history.expected(oracle_answer)
+            assert len(fleet.topics.dead_letters) == fleet.history.dead
+        except Exception as error:
+            print(
+                f"\nhistory {number} (--histories --seed {options.seed} --start {number}):", file=sys.stderr
+            )
+            print(f"{type(error).__name__}: {error}", file=sys.stderr)
+            return 1
+        seen.update(histories=1, instances=fleet.lives, deaths=fleet.deaths, alerts=len(fleet.topics.alerts))
+        if (number + 1) % 100 == 0:
+            rate = seen["histories"] / (time.monotonic() - began)
+            print(f"{number + 1:,} of {options.cases:,} histories, {rate:.1f}/s; {dict(seen)}", flush=True)
+    print(f"no alert lost, false or twice (seed {options.seed}); {dict(seen)}")
+    return 0
+
+
+def oracle_answer(rule: CompiledRule, documents: list[dict[str, Any]]) -> list[oracle.Match]:
+    """What the tree walk finds."""
+    return oracle.run(rule.rule.query, documents)
+
+
 def main() -> int:
     options = arguments()
+    if options.histories:
+        return run_histories(options)
     if options.front_end:
         return run_front_end(options)
     kinds = options.kind or list(KINDS)

@@ -13,9 +13,10 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 from detectord.alerts import AlertRecord
 from detectord.batch import match_rule
@@ -50,6 +51,12 @@ QUERIES = {
     '[process where process.name : ("b", "ab")] [process where process.name == "c"]',
     "args": 'sequence by host.id with maxspan=12s [process where process.name == "a"] by process.args '
     '[process where process.name == "c"] by user.name',
+    "between": 'sequence by host.id with maxspan=9s [process where process.name == "a"] '
+    '![process where process.name == "x"] [process where process.name == "c"]',
+    "after": 'sequence by user.name with maxspan=6s [process where process.name == "b"] '
+    '[process where process.name == "c"] ![process where process.name : ("a", "ab")]',
+    "until": 'sequence by host.id with maxspan=15s [process where process.name == "b"] with runs=2 '
+    '[process where process.name in ("c", "x")] until [process where process.name == "ab"]',
     "twin": 'sequence by host.id with maxspan=10s [process where process.name == "a"] '
     '[process where process.name in ("b", "ab")]',
 }
@@ -57,7 +64,8 @@ QUERIES = {
 
 @cache
 def rules() -> RuleSet:
-    """The rules of every history: at once, by host, by user over all hosts, with array keys, a twin."""
+    """The rules of every history: at once, by host, by user over all hosts, with array keys, with something
+    missing between and at the end, with an end and a run, a twin."""
     compiled = []
     for rule_id, text in QUERIES.items():
         parsed = analyse(Source(text))
@@ -242,13 +250,14 @@ class History:
                     self.dead += 1
         self.log.finish()
 
-    def expected(self) -> Counter[str]:
-        """The answer of the batch door over all events at once. An event that came twice gives an event
+    def expected(self, answer: Callable[..., Iterable[Any]] = match_rule) -> Counter[str]:
+        """The answer over all events at once, of the batch door or of who else takes a compiled rule and
+        documents. An event that came twice gives an event
         rule's alert twice, with the same name; no sequence takes it twice."""
         names: Counter[str] = Counter()
         for rule in rules().rules:
-            for found in match_rule(rule, self.documents):
-                sids = [f"e:a:n{index}" for index in found.events]
+            for found in answer(rule, self.documents):
+                sids = [f"e:a:n{index}" for index in found.events if index is not None]
                 keys = sorted(str(key) for key in found.join_keys)
                 repeats = 0 if rule.is_sequence else self.repeated[str(found.events[0])]
                 names[json.dumps([rule.rule.rule_id, sids, keys])] += 1 + repeats

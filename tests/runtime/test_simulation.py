@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from fleet import Fleet
-from simulation import History
+from fleet import Fleet, troubled
+from simulation import QUERIES, History
 
 from detectord.runtime import sharding
 from detectord.sinks import LedgerRecord
@@ -57,29 +57,16 @@ def test_the_histories_are_worth_running() -> None:
             seen.add(name.split('"')[1])
         deaths += history.pool.deaths
         rewinds += history.watcher.rewinds["rebalance"]
-    assert seen == {"event", "host", "user", "args", "twin"}
+    assert seen == QUERIES.keys()
     assert deaths > 20
     assert rewinds > 10
-
-
-def fleet(seed: int, most: int = 3) -> Fleet:
-    """Instances to which everything bad happens, in most histories."""
-    return Fleet(
-        seed,
-        most=most,
-        death=0.01 if seed % 3 else 0.0,
-        standstill=0.01 if seed % 2 else 0.0,
-        failure=0.02 if seed % 5 else 0.0,
-        crash=0.01 if seed % 7 else 0.0,
-        rebalance=0.01,
-    )
 
 
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_histories_of_several_instances_that_die(block: int) -> None:
     """Exactly once: the same answer, the same dead letters, whatever dies, moves or is given up."""
     for seed in range(block * OF_SEVERAL_PER_BLOCK, (block + 1) * OF_SEVERAL_PER_BLOCK):
-        some = fleet(seed, 1 + seed % 3)
+        some = troubled(seed)
         assert some.run() == some.history.expected(), f"seed {seed}"
         assert len(some.topics.dead_letters) == some.history.dead, f"seed {seed}"
 
@@ -102,7 +89,7 @@ def test_the_histories_of_several_instances_are_worth_running() -> None:
     totals: Counter[str] = Counter()
     restored: set[bytes] = set()
     for seed in range(40):
-        some = fleet(seed)
+        some = troubled(seed)
         some.run()
         restored |= some.restored
         totals.update(deaths=some.deaths, zombies=some.zombies, heard=some.heard, refused=some.refused)
@@ -161,7 +148,7 @@ def test_the_ledger_of_instances_that_die_is_that_of_their_commits() -> None:
     """Each dead letter stands in it once, whatever died; only the intervals of the dead stay open."""
     deaths = 0
     for seed in range(60):
-        some = fleet(seed)
+        some = troubled(seed)
         some.run()
         deaths += some.deaths
         intervals = [each for each in told(some.topics.ledger).values() if each["reason"] == "dead_lettered"]
