@@ -209,7 +209,7 @@ def test_what_the_ledger_tells_is_in_the_transaction_or_nowhere(deployment: Depl
 
     def commit(membership: Any, n: int, *, fails: type[Exception] | None = None) -> None:
         sink = deployment.sink(deployment.config(), membership)
-        deployment.recover(deployment.config(), sink)
+        deployment.take_over(deployment.config(), sink)
         given = outputs(n)._replace(ledger=[LedgerRecord("interval", b"%d" % n)])
         with pytest.raises(fails) if fails is not None else nullcontext():
             sink.commit(given, {(deployment.prefix, 0): n})
@@ -366,7 +366,8 @@ def test_of_two_groups_that_begin_at_once_one_owns_the_state(deployment: Deploym
 
 def test_hits_for_others_leave_in_the_commit(deployment: Deployment) -> None:
     sink, _ = deployment.begin()
-    sink.commit(Outputs([], [], [], [AwayRecord(2, b"a"), AwayRecord(1, b"b"), AwayRecord(2, b"c")]), {})
+    away = [AwayRecord(2, b"a"), AwayRecord(1, b"b"), AwayRecord(2, b"c")]
+    sink.commit(Outputs([], [], away=away), {})
 
     def told() -> list[tuple[int | None, bytes | None]]:
         found = consume(deployment.cluster.bootstrap_servers, f"{deployment.prefix}.hits", PARTITIONS)
