@@ -103,21 +103,21 @@ class Feeder:
                 self._producer.poll(0)
 
     def _send(self, item: Item) -> None:
+        time = round(self._traffic.time(item) * 1_000)
         self._producer.produce(
             self._topic,
             item.value,
             partition=item.partition,
-            timestamp=round(self._traffic.time(item) * 1_000),
-            on_delivery=self._delivered(item),
+            timestamp=time,
+            on_delivery=self._delivered(item, time),
         )
 
-    def _delivered(self, item: Item) -> Callable[[Any, Any], None]:
+    def _delivered(self, item: Item, time: int) -> Callable[[Any, Any], None]:
         def told(error: Any, message: Any) -> None:
             if error is not None:
                 self.failed.append(str(error))
             else:
-                self.written.append(
-                    Written(message.partition(), message.offset(), message.timestamp()[1], item)
-                )
+                # Not the time that the client tells: of a batch that was sent twice it is the last record's
+                self.written.append(Written(message.partition(), message.offset(), time, item))
 
         return told
