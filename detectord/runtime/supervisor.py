@@ -189,6 +189,8 @@ class Supervisor:
         self._barriers = 0
         self._ticked = clock.monotonic()
         self._at_end: frozenset[Partition] = frozenset()
+        self._timeless: frozenset[Partition] = frozenset()
+        """Partitions whose records lately told no event time."""
         self._watermark = watermark
         self._reached: int | None = None
         self._committed_watermark: tuple[Watermark, int | None] = (watermark.snapshot(), None)
@@ -427,9 +429,6 @@ class Supervisor:
         for letter in batch.dead_letters:
             pending.tallies["dead_letter", letter.reason] += 1
             pending.size += len(letter.record.value)
-            if (timestamp := letter.record.timestamp) is not None:  # it must not hold event time back
-                place = letter.record.topic, letter.record.partition
-                progress[place] = max(timestamp * MS, progress.get(place, 0))
         pending.dead_letters.extend(batch.dead_letters)
         pending.is_evaluated = pending.is_evaluated or bool(batch.outcomes)
         for outcome in batch.outcomes:
@@ -454,6 +453,7 @@ class Supervisor:
         for state, told in batch.told:
             self._watermark.hear(state, told)
         self._let_time_move()
+        self._timeless = (self._timeless | batch.positions.keys()) - progress.keys()
         self._reached = self._watermark.advanced(progress)
         self._advance(batch.number, hits, batch.heard)
 
@@ -481,7 +481,9 @@ class Supervisor:
         busy = {partition for batch in self._in_flight.values() for partition in batch.positions}
         self._let_time_move()
         self._watermark.assign(self._inputs())
-        reached = self._watermark.ticked(self._at_end - busy, now)
+        # What tells no time for long (records that are no events) must not hold it back; nor does it move it,
+        # as nobody knows how far behind their records the events of a partition are.
+        reached = self._watermark.ticked((self._at_end - busy) | self._timeless, now)
         if reached != self._reached:
             self._reached = reached
             if any(self.holding) or self._pending.touched:
@@ -675,7 +677,7 @@ class Supervisor:
         self._watermark = snapshot.snapshot()
         self._forget_uncommitted()
         self._restore_workers()
-        self._at_end = frozenset()
+        self._at_end = self._timeless = frozenset()
         self._source.seek(self.committed)
         self._begin_share()
         self._observer.rewound(reason, dict(self.committed))

@@ -152,8 +152,6 @@ class Worker:
                 if isinstance(found, DeadLetter):
                     tallies["dead_letter", found.reason] += 1
                     dead.append(found)
-                    if known is not None:  # a partition of garbage must not hold event time back
-                        _advance_to(progress, (chunk.topic, chunk.partition), known * 1_000_000)
                     continue
                 alerts.extend(found[0])
                 for hits in found[1]:
