@@ -42,15 +42,26 @@ class FieldIndex:
             by_view.setdefault(_view_of(leaf), []).append((number, leaf))
         self._views = [_view(view, own) for view, own in by_view.items()]
 
+    def among(self, numbers: Collection[int]) -> FieldIndex:
+        """For whom these leaves will do: what has none of them is not asked. Others may be found, too."""
+        chosen = FieldIndex(())
+        for view in self._views:
+            own = view.among(numbers)
+            if own is not None:
+                chosen._views.append(own)
+        return chosen
+
     def holding(self, value: Scalar) -> list[int]:
         """The numbers of the leaves that hold of a value, as JSON has it."""
         found: list[int] = []
-        for convert, always, members, find, tests in self._views:
+        for convert, always, members, find, tests, _, _ in self._views:
             own = convert(value)
             if own is None:
                 continue
-            found += always
-            found += members.get(own, ())
+            if always:
+                found += always
+            if members:
+                found += members.get(own, ())
             if find is not None:
                 found += find(own)
             for number, test in tests:
@@ -68,6 +79,20 @@ class _View(NamedTuple):
     members: Mapping[Scalar, Sequence[int]]
     find: Callable[[Any], Collection[int]] | None
     tests: Sequence[tuple[int, Callable[[Any], bool]]]
+    named: frozenset[int]
+    """The leaves in `members`."""
+    found: frozenset[int]
+    """The leaves that `find` finds."""
+
+    def among(self, numbers: Collection[int]) -> _View | None:
+        """The view without what has none of these leaves; None: nothing is left."""
+        always = [number for number in self.always if number in numbers]
+        members = {} if self.named.isdisjoint(numbers) else self.members
+        tests = [(number, test) for number, test in self.tests if number in numbers]
+        find = None if self.found.isdisjoint(numbers) else self.find
+        if not (always or members or tests or find):
+            return None
+        return self._replace(always=always, members=members, find=find, tests=tests)
 
 
 def _view(view: str, leaves: Iterable[tuple[int, FieldLeaf]]) -> _View:
@@ -90,7 +115,10 @@ def _view(view: str, leaves: Iterable[tuple[int, FieldLeaf]]) -> _View:
                 tests.append((number, Blocks(blocks).contains))
             case Regex(patterns=regexes, insensitive=insensitive):
                 tests.append((number, compile_regex(regexes, insensitive)))
-    return _View(VIEWS[view], always, members, WildcardIndex(patterns).find if patterns else None, tests)
+    find = WildcardIndex(patterns).find if patterns else None
+    named = frozenset(number for numbers in members.values() for number in numbers)
+    found = frozenset(number for number, _ in patterns)
+    return _View(VIEWS[view], always, members, find, tests, named, found)
 
 
 def _view_of(leaf: FieldLeaf) -> str:

@@ -8,7 +8,7 @@ Rule 1: a table may let a step through that is not satisfied, and never stops on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from detectord.engine.clauses import ROUNDS
 from detectord.engine.leaves import FieldIndex
@@ -28,7 +28,17 @@ NO_MASKS: Masks = (0,) * (ROUNDS + 1)
 class Table:
     """What the values of one field say of a plan's steps."""
 
-    __slots__ = ("_index", "_masks", "_room", "is_first", "path", "remembered", "ruled_out_by", "rules_out")
+    __slots__ = (
+        "_holding",
+        "_index",
+        "_masks",
+        "_room",
+        "is_first",
+        "path",
+        "remembered",
+        "ruled_out_by",
+        "rules_out",
+    )
 
     def __init__(self, path: str, index: FieldIndex, room: Room) -> None:
         self.path = path
@@ -39,6 +49,7 @@ class Table:
         """How many literals and patterns do."""
         self.remembered: dict[object, Masks] = room.new({None: NO_MASKS})
         self._index = index
+        self._holding: Callable[[Scalar], list[int]] | None = None
         self._room = room
         self._masks: dict[int, list[int]] = {}
 
@@ -62,7 +73,9 @@ class Table:
     def _new(self, value: Scalar, key: object) -> Masks:
         """The masks for a value that is not remembered; from now on it is, by its key, if it has one."""
         own = self._masks
-        every = [own[leaf] for leaf in self._index.holding(value) if leaf in own]
+        if self._holding is None:
+            self._holding = self._index.among(own).holding
+        every = [own[leaf] for leaf in self._holding(value) if leaf in own]
         found = _union(every) if every else NO_MASKS
         size = len(value) if isinstance(value, str) else 0
         if key is not None and size <= LONGEST_REMEMBERED:

@@ -48,8 +48,9 @@ _LONGEST_TIME = 40
 _TELLTALE = frozenset(["_source", "fields", "endgame"])
 """Keys at the root that may make a record more than a plain event: these are never known."""
 
-_READS = 4
-"""Reads of parts of one event; who asks for more gets the document."""
+_READ = 65_536
+"""About so many bytes of one event are passed over by reading fields one by one; who wants more than that
+gets the document."""
 
 ALWAYS = (
     "@timestamp", "agent.id", "agent.type", "agent.version", "data_stream.dataset", "data_stream.namespace",
@@ -189,13 +190,18 @@ class Narrowing:
 
     def time(self, root: msgspec.Struct, record: Record) -> tuple[int | None, bool]:
         """As `decode.event_time`."""
-        written = self._timestamp_of(root)
-        if type(written) is str and len(written) <= _LONGEST_TIME:
-            instant = _instant_of(written)
-            if instant is not None:
-                return instant, False
+        instant = self.instant(root)
+        if instant is not None:
+            return instant, False
         event = NarrowEvent(self, root, record)
         return event.time, event.bad_timestamp
+
+    def instant(self, root: msgspec.Struct) -> int | None:
+        """The time of an event whose `@timestamp` is a short text that tells it."""
+        written = self._timestamp_of(root)
+        if type(written) is str and len(written) <= _LONGEST_TIME:
+            return _instant_of(written)
+        return None
 
     # --- making structs -------------------------------------------------------------------------
 
@@ -322,15 +328,16 @@ class NarrowEvent(Event):
     To read it may raise DecodeError, which decoding in full would have raised.
     """
 
-    __slots__ = ("_full", "_narrowing", "_reads", "_root")
+    __slots__ = ("_full", "_left", "_narrowing", "_root")
 
     def __init__(self, narrowing: Narrowing, root: msgspec.Struct, record: Record) -> None:
         self._narrowing = narrowing
         self._root = root
-        self._reads = 0
-        super().__init__({}, record, None)
+        self._left = _READ
+        super().__init__({}, record, narrowing.instant(root))
         self._full: dict[str, Any] | None = None
-        self.time, self.bad_timestamp = event_time(self)
+        if self.time is None:
+            self.time, self.bad_timestamp = event_time(self)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -348,8 +355,8 @@ class NarrowEvent(Event):
         found = self._values.get(path)
         if found is None:
             if path in self._narrowing.parts:
-                self._reads += 1
-                if self._reads > _READS or self._full is not None:
+                self._left -= len(self.record.value)
+                if self._left < 0 or self._full is not None:
                     return super().values(path)
             narrow = self._narrowing.values(self._root, path)
             if narrow is None:
