@@ -24,7 +24,7 @@ from detectord.compiler.predicates import (
 )
 from detectord.eql.address import Blocks
 from detectord.eql.regex import compile_regex
-from detectord.eql.text import Scalar
+from detectord.eql.text import Scalar, fold
 from detectord.eql.wildcard_index import WildcardIndex
 from detectord.events.event import VIEWS
 
@@ -34,40 +34,72 @@ _OPERATORS = {"<": lt, "<=": le, ">": gt, ">=": ge}
 class FieldIndex:
     """The leaves that ask for one field, by their numbers."""
 
-    __slots__ = ("_views",)
+    __slots__ = ("_texts", "_views")
 
     def __init__(self, leaves: Iterable[tuple[int, FieldLeaf]]) -> None:
         by_view: dict[str, list[tuple[int, FieldLeaf]]] = {}
         for number, leaf in leaves:
             by_view.setdefault(_view_of(leaf), []).append((number, leaf))
-        self._views = [_view(view, own) for view, own in by_view.items()]
+        self._have(_view(view, own) for view, own in by_view.items())
+
+    def _have(self, views: Iterable[_View]) -> None:
+        self._views = list(views)
+        self._texts = [(_OF_TEXTS.get(view.convert, view.convert), *view[1:5]) for view in self._views]
+        """Each with what makes its value of a text; None: the text is its value."""
 
     def among(self, numbers: Collection[int]) -> FieldIndex:
         """For whom these leaves will do: what has none of them is not asked. Others may be found, too."""
         chosen = FieldIndex(())
-        for view in self._views:
-            own = view.among(numbers)
-            if own is not None:
-                chosen._views.append(own)
+        chosen._have(filter(None, [view.among(numbers) for view in self._views]))
         return chosen
 
     def holding(self, value: Scalar) -> list[int]:
         """The numbers of the leaves that hold of a value, as JSON has it."""
         found: list[int] = []
+        if type(value) is str:
+            return self.holding_text(value)
         for convert, always, members, find, tests, _, _ in self._views:
             own = convert(value)
             if own is None:
                 continue
-            if always:
-                found += always
-            if members:
-                found += members.get(own, ())
+            found += always
+            found += members.get(own, ())
             if find is not None:
                 found += find(own)
             for number, test in tests:
                 if test(own):
                     found.append(number)
         return found
+
+    def holding_text(self, value: str) -> list[int]:
+        """As `holding`, of a text."""
+        found: list[int] = []
+        own: Scalar | None
+        for convert, always, members, find, tests in self._texts:
+            if convert is None:
+                own = value
+            else:
+                own = convert(value)
+                if own is None:
+                    continue
+            if always:
+                found += always
+            if own in members:
+                found += members[own]
+            if find is not None:
+                found += find(own)
+            for number, test in tests:
+                if test(own):
+                    found.append(number)
+        return found
+
+
+_OF_TEXTS: Mapping[Callable[[Scalar], Scalar | None], Callable[[str], Scalar | None] | None] = {
+    VIEWS["values"]: None,
+    VIEWS["text"]: None,
+    VIEWS["folded"]: fold,
+}
+"""What a view makes of a text, in short."""
 
 
 class _View(NamedTuple):
