@@ -160,33 +160,32 @@ class Narrowing:
     def values(self, root: msgspec.Struct, path: str) -> tuple[Scalar, ...] | None:
         """As `Event.values`; None: only the document in full tells."""
         place = self.places.get(path)
-        found: Any = root
-        if place is None:
-            if path not in self.parts:
-                return None
-            attribute, below = self.parts[path]
-            data = getattr(root, attribute)
-            if data is None:
-                return ()
-            reader = self._readers.get(path)
-            if reader is None:
-                reader = self._readers[path] = Part([below])
-            try:
-                found = reader.decode(data)
-            except (msgspec.MsgspecError, RecursionError):
-                return None
-            place = reader.places[below]
-        for attribute in place.attributes:
-            found = getattr(found, attribute)
-        if place.rest is not None:
-            return tuple(scalars_under(found, place.rest or None))
-        if isinstance(found, str):
-            return (found,)
-        if found is None:
-            return ()
-        if isinstance(found, tuple):
-            return tuple([value for value in found if value is not None])
-        return (found,)
+        if place is not None:
+            return _values_at(root, place)
+        told = self.read(root, path)
+        return None if told is None else told[path]
+
+    def read(self, root: msgspec.Struct, path: str) -> dict[str, tuple[Scalar, ...]] | None:
+        """The values at a path in a part, and with them those of fields that are asked for together."""
+        if path not in self.parts:
+            return None
+        attribute, below = self.parts[path]
+        reader = self._readers.get(path)
+        if reader is None:
+            together = [below]
+            if path in ALWAYS:
+                together = [self.parts[other][1] for other in ALWAYS if self._is_beside(other, attribute)]
+            reader = self._readers[path] = Part(together)
+        data = getattr(root, attribute)
+        try:
+            found = reader.empty if data is None else reader.decode(data)
+        except (msgspec.MsgspecError, RecursionError):
+            return None
+        start = path.removesuffix(below)
+        return {f"{start}{own}": _values_at(found, place) for own, place in reader.places.items()}
+
+    def _is_beside(self, path: str, attribute: str) -> bool:
+        return path in self.parts and self.parts[path][0] == attribute
 
     def time(self, root: msgspec.Struct, record: Record) -> tuple[int | None, bool]:
         """As `decode.event_time`."""
@@ -283,6 +282,22 @@ class Narrowing:
                     pending.append((inner, below, child))
 
 
+def _values_at(root: Any, place: Place) -> tuple[Scalar, ...]:
+    """What a struct has at a place."""
+    found = root
+    for attribute in place.attributes:
+        found = getattr(found, attribute)
+    if place.rest is not None:
+        return tuple(scalars_under(found, place.rest or None))
+    if isinstance(found, str):
+        return (found,)
+    if found is None:
+        return ()
+    if isinstance(found, tuple):
+        return tuple([value for value in found if value is not None])
+    return (found,)
+
+
 def _merge(order: list[str], keys: list[str]) -> None:
     """Puts each key that is not in `order` behind the one it follows in `keys`."""
     place = 0
@@ -353,16 +368,19 @@ class NarrowEvent(Event):
     def values(self, path: str) -> tuple[Scalar, ...]:
         """See `Event`."""
         found = self._values.get(path)
-        if found is None:
-            if path in self._narrowing.parts:
-                self._left -= len(self.record.value)
-                if self._left < 0 or self._full is not None:
-                    return super().values(path)
-            narrow = self._narrowing.values(self._root, path)
-            if narrow is None:
-                return super().values(path)
-            found = self._values[path] = narrow
-        return found
+        if found is not None:
+            return found
+        narrowing = self._narrowing
+        if path in narrowing.places:
+            found = self._values[path] = _values_at(self._root, narrowing.places[path])
+            return found
+        if self._full is None:
+            self._left -= len(self.record.value)
+            told = narrowing.read(self._root, path) if self._left > 0 else None
+            if told is not None:
+                self._values.update(told)
+                return told[path]
+        return super().values(path)
 
     def holds_object(self, key: str) -> bool:
         """See `Event`."""
