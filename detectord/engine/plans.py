@@ -149,7 +149,7 @@ class _Writing:
             if found is not None:
                 wanted.setdefault(found[0], []).append(found[1])
         self._parts = {
-            attribute: (f"part_{len(self._names)}_{attribute}", Part(paths))
+            attribute: (f"part_{len(self._names)}_{attribute}", self._narrowing.reader(tuple(sorted(paths))))
             for attribute, paths in wanted.items()
         }
 

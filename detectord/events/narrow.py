@@ -40,6 +40,9 @@ MAX_LEARNED = 2_000
 MAX_LESSONS = 40
 """How often structs are made anew with more keys; each time takes more refused events than the last."""
 
+MAX_READERS = 2_000
+"""Sets of paths in parts whose readers are kept; plans that are alike share them."""
+
 _LONGEST_KEY = 100
 
 _LONGEST_TIME = 40
@@ -86,12 +89,19 @@ class Narrowing:
         told = {path.split(".")[0] for path in (*plain, *kept) if path in self._plain or "." not in path}
         self._lazy = {path.split(".")[0] for path in kept} - told - WHOLE
         """The keys of parts."""
-        self._readers: dict[str, Part] = {}
+        self._readers: dict[tuple[str, ...], Part] = {}
         for path in kept:
             key, _, below = path.partition(".")
             if key in self._lazy:
                 self._tree[key] = {}
                 self.parts[path] = _attribute(key), below
+        self._together: dict[str, tuple[str, ...]] = {}
+        """By path in ALWAYS, the paths of those that are in the same part."""
+        for path in ALWAYS:
+            key, _, below = path.partition(".")
+            if path in self.parts:
+                beside = [other.partition(".")[2] for other in ALWAYS if other.startswith(f"{key}.")]
+                self._together[path] = tuple(beside)
         kept = [path for path in kept if path not in self.parts]
         for path in kept:
             node = self._tree
@@ -170,12 +180,7 @@ class Narrowing:
         if path not in self.parts:
             return None
         attribute, below = self.parts[path]
-        reader = self._readers.get(path)
-        if reader is None:
-            together = [below]
-            if path in ALWAYS:
-                together = [self.parts[other][1] for other in ALWAYS if self._is_beside(other, attribute)]
-            reader = self._readers[path] = Part(together)
+        reader = self.reader(self._together.get(path) or (below,))
         data = getattr(root, attribute)
         try:
             found = reader.empty if data is None else reader.decode(data)
@@ -184,8 +189,14 @@ class Narrowing:
         start = path.removesuffix(below)
         return {f"{start}{own}": _values_at(found, place) for own, place in reader.places.items()}
 
-    def _is_beside(self, path: str, attribute: str) -> bool:
-        return path in self.parts and self.parts[path][0] == attribute
+    def reader(self, paths: tuple[str, ...]) -> Part:
+        """What reads these paths of a part."""
+        found = self._readers.get(paths)
+        if found is None:
+            if len(self._readers) >= MAX_READERS:
+                self._readers.clear()
+            found = self._readers[paths] = Part(paths)
+        return found
 
     def time(self, root: msgspec.Struct, record: Record) -> tuple[int | None, bool]:
         """As `decode.event_time`."""
