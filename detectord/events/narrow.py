@@ -51,6 +51,12 @@ _LONGEST_TIME = 40
 _TELLTALE = frozenset(["_source", "fields", "endgame"])
 """Keys at the root that may make a record more than a plain event: these are never known."""
 
+_LONGEST_TIME = 40
+"""Characters of a time that is remembered."""
+
+_TELLTALE = frozenset(["_source", "fields", "endgame"])
+"""Keys at the root that may make a record more than a plain event: these are never known."""
+
 _READ = 65_536
 """About so many bytes of one event are passed over by reading fields one by one; who wants more than that
 gets the document."""
@@ -90,18 +96,12 @@ class Narrowing:
         self._lazy = {path.split(".")[0] for path in kept} - told - WHOLE
         """The keys of parts."""
         self._readers: dict[tuple[str, ...], Part] = {}
+        self._whole_parts: dict[str, Part] = {}
         for path in kept:
             key, _, below = path.partition(".")
             if key in self._lazy:
                 self._tree[key] = {}
                 self.parts[path] = _attribute(key), below
-        self._together: dict[str, tuple[str, ...]] = {}
-        """By path in ALWAYS, the paths of those that are in the same part."""
-        for path in ALWAYS:
-            key, _, below = path.partition(".")
-            if path in self.parts:
-                beside = [other.partition(".")[2] for other in ALWAYS if other.startswith(f"{key}.")]
-                self._together[path] = tuple(beside)
         kept = [path for path in kept if path not in self.parts]
         for path in kept:
             node = self._tree
@@ -172,22 +172,23 @@ class Narrowing:
         place = self.places.get(path)
         if place is not None:
             return _values_at(root, place)
-        told = self.read(root, path)
-        return None if told is None else told[path]
-
-    def read(self, root: msgspec.Struct, path: str) -> dict[str, tuple[Scalar, ...]] | None:
-        """The values at a path in a part, and with them those of fields that are asked for together."""
         if path not in self.parts:
             return None
         attribute, below = self.parts[path]
-        reader = self.reader(self._together.get(path) or (below,))
+        part, places = self.part(root, attribute)
+        return None if part is None else _values_at(part, places[below])
+
+    def part(self, root: msgspec.Struct, attribute: str) -> tuple[msgspec.Struct | None, Mapping[str, Place]]:
+        """What a part has of all that is read of it, and where; None: only the document in full tells."""
+        reader = self._whole_parts.get(attribute)
+        if reader is None:
+            reader = Part(below for own, below in self.parts.values() if own == attribute)
+            self._whole_parts[attribute] = reader
         data = getattr(root, attribute)
         try:
-            found = reader.empty if data is None else reader.decode(data)
+            return reader.empty if data is None else reader.decode(data), reader.places
         except (msgspec.MsgspecError, RecursionError):
-            return None
-        start = path.removesuffix(below)
-        return {f"{start}{own}": _values_at(found, place) for own, place in reader.places.items()}
+            return None, reader.places
 
     def reader(self, paths: tuple[str, ...]) -> Part:
         """What reads these paths of a part."""
@@ -354,12 +355,12 @@ class NarrowEvent(Event):
     To read it may raise DecodeError, which decoding in full would have raised.
     """
 
-    __slots__ = ("_full", "_left", "_narrowing", "_root")
+    __slots__ = ("_full", "_narrowing", "_parts", "_root")
 
     def __init__(self, narrowing: Narrowing, root: msgspec.Struct, record: Record) -> None:
         self._narrowing = narrowing
         self._root = root
-        self._left = _READ
+        self._parts: dict[str, tuple[msgspec.Struct | None, Mapping[str, Place]]] = {}
         super().__init__({}, record, narrowing.instant(root))
         self._full: dict[str, Any] | None = None
         if self.time is None:
@@ -385,12 +386,14 @@ class NarrowEvent(Event):
         if path in narrowing.places:
             found = self._values[path] = _values_at(self._root, narrowing.places[path])
             return found
-        if self._full is None:
-            self._left -= len(self.record.value)
-            told = narrowing.read(self._root, path) if self._left > 0 else None
-            if told is not None:
-                self._values.update(told)
-                return told[path]
+        if path in narrowing.parts and self._full is None:
+            attribute, below = narrowing.parts[path]
+            if attribute not in self._parts:
+                self._parts[attribute] = narrowing.part(self._root, attribute)
+            part, places = self._parts[attribute]
+            if part is not None:
+                found = self._values[path] = _values_at(part, places[below])
+                return found
         return super().values(path)
 
     def holds_object(self, key: str) -> bool:

@@ -2,7 +2,7 @@
 
 The paths that the loaded rules read become a tree of msgspec structs whose leaves take anything; one call
 decodes an event into it. An engine that builds what its rules read of every event cannot be faster in this
-language. One that builds less spends that on finding out what it can do without, which is what the ratios tell.
+language; one that builds less has to find out what it can do without.
 """
 
 from __future__ import annotations
