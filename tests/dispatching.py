@@ -57,7 +57,9 @@ class Pair:
             event, narrow = decoded[0], NarrowEvent(self.fast.narrowing, root, record)
             assert (narrow.time, narrow.bad_timestamp) == (event.time, event.bad_timestamp)
             assert self.fast.narrowing.time(root, record) == (event.time, event.bad_timestamp)
-            for path in self.fast.narrowing.places:
+            for path in (*self.fast.narrowing.places, *self.fast.narrowing.parts):
+                values = self.fast.narrowing.values(root, path)
+                assert values is None or repr(values) == repr(event.values(path)), path
                 assert repr(narrow.values(path)) == repr(event.values(path)), path
 
     def _answer(self, find: Any, event: Event) -> tuple[Any, Tallies]:

@@ -6,7 +6,7 @@ import enum
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from detectord.compiler.predicates import TRUE, Predicate
 from detectord.events.event import Event
@@ -32,8 +32,7 @@ class Role(enum.Enum):
     INNER = "inner"
 
 
-@dataclass(frozen=True, slots=True)
-class KeyField:
+class KeyField(NamedTuple):
     """One position of a step's join key."""
 
     path: str

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from msgspec import Struct
+from msgspec import MsgspecError, Struct
 
 from detectord.compiler.compiled import CompiledRule, RuleSet
 from detectord.engine.clauses import Entry
@@ -24,6 +24,7 @@ from detectord.engine.lineage import Identity
 from detectord.engine.planner import HOT, INDEX_FIELDS, Planner
 from detectord.engine.plans import Plan
 from detectord.engine.tallies import Tallies
+from detectord.events.decode import plain_event
 from detectord.events.event import Event
 from detectord.events.index import (
     NOTHING_SAID,
@@ -51,11 +52,14 @@ class _Settled(NamedTuple):
 
     plan: Plan
     candidates: Callable[[Any], int] | None
-    """None: there are none."""
+    """Of structs; None: there are none."""
     has_no_category: bool
     is_unknown: bool
     """Nothing tells the index."""
 
+
+_REFUSALS = (MsgspecError, RecursionError)
+"""What is raised where structs cannot hold a part."""
 
 A = TypeVar("A")
 
@@ -78,7 +82,8 @@ class Dispatcher:
         self._open: dict[str, int] = {}
         self._planner = Planner(self._rules, hot)
         self._forgotten = 0
-        self._settled: dict[tuple[object, ...], _Settled] = {}
+        self._settled: tuple[dict[tuple[object, ...], _Settled], ...] = ({}, {})
+        """By key, of structs that records were decoded into and of those made of documents."""
         self.narrowing = self._planner.narrowing
         """What decodes for `finder`."""
         self._telling = _telling_of(self.narrowing)
@@ -87,7 +92,7 @@ class Dispatcher:
         self._topic_indices = dict(topic_indices or {})
         self.tested = 0
         """How many steps were tested exactly."""
-        self._find_narrowed = self.finder(lambda _event, found, _tallies: found)
+        self._find_narrowed = self._emitted(lambda _event, found, _tallies: found, self._settled[True])
 
     def find(self, event: Event, tallies: Tallies) -> Found:
         """Everything that `event` satisfies."""
@@ -110,8 +115,14 @@ class Dispatcher:
         return self._found(event, plan, plan.candidates(event), tallies)
 
     def finder(self, answer: Callable[[Event, Found, Tallies], A]) -> Callable[..., A | None]:
-        """Makes a function like `find` for events in structs of `narrowing`: it returns the `answer` to what
-        is found, and None if nothing is. Its arguments: structs, record, tallies, and maybe the event.
+        """Makes a function like `find` for records that `narrowing` decoded: it returns the `answer` to what
+        is found, and None if nothing is. Its arguments: structs, record, tallies."""
+        return self._emitted(answer, self._settled[False])
+
+    def _emitted(
+        self, answer: Callable[[Event, Found, Tallies], A], settled: Mapping[tuple[object, ...], _Settled]
+    ) -> Callable[..., A | None]:
+        """As `finder`; if structs are made of documents, the event is an argument, too.
 
         It is emitted, because what most events cost is the way to their plan. Where nothing but the event
         tells its index, the values of a few fields do, its *key*.
@@ -119,8 +130,10 @@ class Dispatcher:
         paths = dict.fromkeys([*INDEX_FIELDS, *self._planner.discriminators])
         lines, key = _fetching(self.narrowing, paths)
         namespace: dict[str, Any] = {
-            "settled": {}.get if self._topic_indices else self._settled.get,
+            "settled": {}.get if self._topic_indices else settled.get,
             "unsettled": self._find_unsettled,
+            "refused": self._find_refused,
+            "refusals": _REFUSALS,
             "narrow": partial(NarrowEvent, self.narrowing),
             "found": self._found,
             "answer": answer,
@@ -134,9 +147,11 @@ def find_narrow(root, record, tallies, event=None):
   told = unsettled(key, root, record, tallies, event)
   return None if told is None else answer(*told, tallies)
  plan, candidates, has_no_category, _ = known
+ if candidates is None: left = 0
+ else:
+  try: left = candidates(root)
+  except refusals: return answer(*refused(record, tallies, event), tallies)
  if has_no_category: tallies["no_category", record.topic] += 1
- if candidates is None: return None
- left = candidates(root)
  if not left: return None
  if event is None: event = narrow(root, record)
  return answer(event, found(event, plan, left, tallies), tallies)
@@ -145,11 +160,17 @@ def find_narrow(root, record, tallies, event=None):
         made: Callable[..., A | None] = namespace["find_narrow"]
         return made
 
+    def _find_refused(self, record: Record, tallies: Tallies, event: Event | None) -> tuple[Event, Found]:
+        """What is found for an event of which structs cannot hold a part."""
+        event = event or plain_event(record)
+        return event, self._find_in_full(event, tallies)
+
     def _find_unsettled(
         self, key: tuple[object, ...], root: Struct, record: Record, tallies: Tallies, event: Event | None
     ) -> tuple[Event, Found] | None:
         """What is found for an event whose key does not tell the plan: nothing is known of the key yet, or
         the event's index is told by something else."""
+        of_documents = event is not None
         index: str | None = None
         if self._topic_indices:
             event = event or NarrowEvent(self.narrowing, root, record)
@@ -158,22 +179,26 @@ def find_narrow(root, record, tallies, event=None):
                 return event, self._find_in_full(event, tallies)
         tells_index = type(key[0]) is str and key[0] != ""
         own_key = (index, key) if index is not None else key if tells_index else (self._telling(root), key)
-        known = self._settled.get(own_key)
+        known = self._settled[of_documents].get(own_key)
         if known is None:
             event = event or NarrowEvent(self.narrowing, root, record)
             if self._with_lineage:
                 return event, self._find_in_full(event, tallies)
-            known = self._plan_of(own_key, event, index or self._index_of(event))
+            known = self._plan_of(own_key, event, index or self._index_of(event), of_documents=of_documents)
         plan = known.plan
+        read = plan.reader(self.narrowing, of_documents=of_documents)
+        if read is not None:
+            try:
+                candidates = read(root)
+            except _REFUSALS:
+                return self._find_refused(record, tallies, event if of_documents else None)
+        else:
+            event = event or NarrowEvent(self.narrowing, root, record)
+            candidates = plan.candidates(event)
         if known.is_unknown:
             tallies["unknown_index", record.topic] += 1
         if known.has_no_category:
             tallies["no_category", record.topic] += 1
-        if plan.narrow_candidates is not None:
-            candidates = plan.narrow_candidates(root)
-        else:
-            event = event or NarrowEvent(self.narrowing, root, record)
-            candidates = plan.candidates(event)
         if not candidates:
             return None
         event = event or NarrowEvent(self.narrowing, root, record)
@@ -183,19 +208,22 @@ def find_narrow(root, record, tallies, event=None):
         source = self._topic_indices.get(event.record.topic, NOTHING_SAID)
         return virtual_index(event, source.name, force=source.force)
 
-    def _plan_of(self, key: tuple[object, ...], event: Event, index: str) -> _Settled:
+    def _plan_of(self, key: tuple[object, ...], event: Event, index: str, *, of_documents: bool) -> _Settled:
         """The plan of the events that have this key, which is remembered if it is to stay."""
         planner = self._planner
         kind = planner.kind(event, self._open_gates(index))
         plan = planner.plan(kind)
-        candidates = plan.narrow_candidates if plan.entries else None
-        known = _Settled(plan, candidates, not event.text("event.category"), index == UNKNOWN_INDEX)
-        if self._forgotten != planner.forgotten or len(self._settled) >= MAX_KEYS:
-            self._settled.clear()
+        read = plan.reader(self.narrowing, of_documents=of_documents)
+        known = _Settled(
+            plan, read if plan.entries else None, not event.text("event.category"), index == UNKNOWN_INDEX
+        )
+        if self._forgotten != planner.forgotten or max(map(len, self._settled)) >= MAX_KEYS:
+            for settled in self._settled:
+                settled.clear()
             self._forgotten = planner.forgotten
-        stays = planner.settled(kind) is plan and plan.narrow_candidates is not None
+        stays = planner.settled(kind) is plan and read is not None
         if stays and _characters(key) <= LONGEST_KEY:
-            self._settled[key] = known
+            self._settled[of_documents][key] = known
         return known
 
     def _found(self, event: Event, plan: Plan, candidates: int, tallies: Tallies) -> Found:

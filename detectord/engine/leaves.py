@@ -24,7 +24,7 @@ from detectord.compiler.predicates import (
 )
 from detectord.eql.address import Blocks
 from detectord.eql.regex import compile_regex
-from detectord.eql.text import Scalar
+from detectord.eql.text import Scalar, fold
 from detectord.eql.wildcard_index import WildcardIndex
 from detectord.events.event import VIEWS
 
@@ -34,18 +34,31 @@ _OPERATORS = {"<": lt, "<=": le, ">": gt, ">=": ge}
 class FieldIndex:
     """The leaves that ask for one field, by their numbers."""
 
-    __slots__ = ("_views",)
+    __slots__ = ("_texts", "_views")
 
     def __init__(self, leaves: Iterable[tuple[int, FieldLeaf]]) -> None:
         by_view: dict[str, list[tuple[int, FieldLeaf]]] = {}
         for number, leaf in leaves:
             by_view.setdefault(_view_of(leaf), []).append((number, leaf))
-        self._views = [_view(view, own) for view, own in by_view.items()]
+        self._have(_view(view, own) for view, own in by_view.items())
+
+    def _have(self, views: Iterable[_View]) -> None:
+        self._views = list(views)
+        self._texts = [(_OF_TEXTS.get(view.convert, view.convert), *view[1:5]) for view in self._views]
+        """Each with what makes its value of a text; None: the text is its value."""
+
+    def among(self, numbers: Collection[int]) -> FieldIndex:
+        """For whom these leaves will do: what has none of them is not asked. Others may be found, too."""
+        chosen = FieldIndex(())
+        chosen._have(filter(None, [view.among(numbers) for view in self._views]))
+        return chosen
 
     def holding(self, value: Scalar) -> list[int]:
         """The numbers of the leaves that hold of a value, as JSON has it."""
         found: list[int] = []
-        for convert, always, members, find, tests in self._views:
+        if type(value) is str:
+            return self.holding_text(value)
+        for convert, always, members, find, tests, _, _ in self._views:
             own = convert(value)
             if own is None:
                 continue
@@ -58,6 +71,36 @@ class FieldIndex:
                     found.append(number)
         return found
 
+    def holding_text(self, value: str) -> list[int]:
+        """As `holding`, of a text."""
+        found: list[int] = []
+        own: Scalar | None
+        for convert, always, members, find, tests in self._texts:
+            if convert is None:
+                own = value
+            else:
+                own = convert(value)
+                if own is None:
+                    continue
+            if always:
+                found += always
+            if own in members:
+                found += members[own]
+            if find is not None:
+                found += find(own)
+            for number, test in tests:
+                if test(own):
+                    found.append(number)
+        return found
+
+
+_OF_TEXTS: Mapping[Callable[[Scalar], Scalar | None], Callable[[str], Scalar | None] | None] = {
+    VIEWS["values"]: None,
+    VIEWS["text"]: None,
+    VIEWS["folded"]: fold,
+}
+"""What a view makes of a text, in short."""
+
 
 class _View(NamedTuple):
     """Those of the leaves that read the field through one view: what makes the view's value, the leaves that
@@ -68,6 +111,20 @@ class _View(NamedTuple):
     members: Mapping[Scalar, Sequence[int]]
     find: Callable[[Any], Collection[int]] | None
     tests: Sequence[tuple[int, Callable[[Any], bool]]]
+    named: frozenset[int]
+    """The leaves in `members`."""
+    found: frozenset[int]
+    """The leaves that `find` finds."""
+
+    def among(self, numbers: Collection[int]) -> _View | None:
+        """The view without what has none of these leaves; None: nothing is left."""
+        always = [number for number in self.always if number in numbers]
+        members = {} if self.named.isdisjoint(numbers) else self.members
+        tests = [(number, test) for number, test in self.tests if number in numbers]
+        find = None if self.found.isdisjoint(numbers) else self.find
+        if not (always or members or tests or find):
+            return None
+        return self._replace(always=always, members=members, find=find, tests=tests)
 
 
 def _view(view: str, leaves: Iterable[tuple[int, FieldLeaf]]) -> _View:
@@ -90,7 +147,10 @@ def _view(view: str, leaves: Iterable[tuple[int, FieldLeaf]]) -> _View:
                 tests.append((number, Blocks(blocks).contains))
             case Regex(patterns=regexes, insensitive=insensitive):
                 tests.append((number, compile_regex(regexes, insensitive)))
-    return _View(VIEWS[view], always, members, WildcardIndex(patterns).find if patterns else None, tests)
+    find = WildcardIndex(patterns).find if patterns else None
+    named = frozenset(number for numbers in members.values() for number in numbers)
+    found = frozenset(number for number, _ in patterns)
+    return _View(VIEWS[view], always, members, find, tests, named, found)
 
 
 def _view_of(leaf: FieldLeaf) -> str:

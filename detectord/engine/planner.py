@@ -142,7 +142,6 @@ class Planner:
                 self._seen.clear()
                 self._plans_room = Room()
             plan = self._plans[known, kind] = self._made(known, *kind)
-            plan.compile(self.narrowing)
         return plan
 
     def _made(self, known: int, gates: int, truth: int) -> Plan:

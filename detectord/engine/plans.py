@@ -21,12 +21,13 @@ from detectord.engine.clauses import ROUNDS, Entry
 from detectord.engine.tables import NO_MASKS, Masks, Table
 from detectord.events.event import Event, scalars_under
 from detectord.events.narrow import Narrowing
+from detectord.events.parts import Part
 
 
 class Plan:
     """The steps that one kind of events may satisfy, a bit each, in the order of the rules."""
 
-    __slots__ = ("entries", "narrow_candidates", "open", "tables")
+    __slots__ = ("_readers", "entries", "open", "tables")
 
     def __init__(self, entries: Sequence[Entry], open_: Sequence[int], tables: Sequence[Table]) -> None:
         self.entries = entries
@@ -34,8 +35,7 @@ class Plan:
         """By round the steps that have no clause there."""
         self.tables = tables
         """First those that round 0 reads."""
-        self.narrow_candidates: Callable[[Any], int] | None = None
-        """As `candidates`, of structs."""
+        self._readers: dict[bool, Callable[[Any], int] | None] = {}
 
     def candidates(self, event: Event) -> int:
         """The steps that `event` may satisfy."""
@@ -65,87 +65,12 @@ class Plan:
             candidates &= ~masks[ROUNDS]
         return candidates
 
-    def compile(self, narrowing: Narrowing) -> None:
-        """Make `narrow_candidates` for structs of that kind: the rounds written out, each with the tables
-        that have something to say in it, and an end as soon as no step is left."""
-        if any(table.path not in narrowing.places for table in self.tables):
-            return
-        names: dict[str, Any] = {"none": NO_MASKS, "under": scalars_under}
-        lines = ["def narrow_candidates(root):", f" left = {self.open[0]}"]
-        loaded: list[int] = []
-        waiting = list(range(len(self.tables)))
-        for place in (0, ROUNDS, *range(1, ROUNDS)):
-            # What rules steps out comes in two parts: first from the values at hand, at the end from the rest
-            self._write_round(place, narrowing, names, lines, loaded, waiting)
-            if place == 0 and self.open[0]:
-                self._write_exclusions(narrowing, names, lines, loaded, waiting)
-        self._write_round(ROUNDS, narrowing, names, lines, loaded, waiting, last=True)
-        exec(compile("\n".join([*lines, " return left"]), "<plan>", "exec"), names)  # noqa: S102  # ours alone
-        self.narrow_candidates = names["narrow_candidates"]
-
-    def _write_round(
-        self,
-        place: int,
-        narrowing: Narrowing,
-        names: dict[str, Any],
-        lines: list[str],
-        loaded: list[int],
-        waiting: list[int],
-        *,
-        last: bool = False,
-    ) -> None:
-        told = [number for number, table in enumerate(self.tables) if table.says_at(place)]
-        if place != ROUNDS or last:
-            for number in [number for number in told if number in waiting]:
-                waiting.remove(number)
-                loaded.append(number)
-                lines += self._loading(number, narrowing, names)
-        masks = " | ".join(f"masks_{number}[{place}]" for number in told if number in loaded)
-        if place == 0:
-            lines += [f" left |= {masks}"] * bool(masks)
-        elif place == ROUNDS:
-            lines += [f" left &= ~({masks})"] * bool(masks)
-        elif self.open[place] != self._all:
-            lines.append(f" left &= {self.open[place]}{' | ' * bool(masks)}{masks}")
-        else:
-            return
-        lines.append(" if not left: return 0")
-
-    def _write_exclusions(
-        self,
-        narrowing: Narrowing,
-        names: dict[str, Any],
-        lines: list[str],
-        loaded: list[int],
-        waiting: list[int],
-    ) -> None:
-        """Steps without a clause are left by every round, unless a value rules them out: so that is looked at
-        early, field by field, the one with most to rule out first."""
-        ruling = [number for number in waiting if self.tables[number].rules_out & self.open[0]]
-        for number in sorted(ruling, key=lambda number: -self.tables[number].ruled_out_by):
-            waiting.remove(number)
-            loaded.append(number)
-            lines += self._loading(number, narrowing, names)
-            lines += [f" left &= ~masks_{number}[{ROUNDS}]", " if not left: return 0"]
-
-    @property
-    def _all(self) -> int:
-        return (1 << len(self.entries)) - 1
-
-    def _loading(self, number: int, narrowing: Narrowing, names: dict[str, Any]) -> list[str]:
-        """The lines that look a field's value up."""
-        table = self.tables[number]
-        place = narrowing.places[table.path]
-        names[f"get_{number}"] = table.remembered.get
-        names[f"make_{number}"] = table.masks_of
-        value = ".".join(("root", *place.attributes))
-        if place.rest is not None:
-            value = f"tuple(under({value}, {place.rest or None!r}))"
-        return [
-            f" value = {value}",
-            f" if value is None: masks_{number} = none",
-            f" else: masks_{number} = get_{number}(value) or make_{number}(value)",
-        ]
+    def reader(self, narrowing: Narrowing, *, of_documents: bool) -> Callable[[Any], int] | None:
+        """As `candidates`, of structs of that kind, and raises MsgspecError or RecursionError if a part is
+        refused; None: it cannot be asked of structs."""
+        if of_documents not in self._readers:
+            self._readers[of_documents] = _Writing(self, narrowing, of_documents=of_documents).function()
+        return self._readers[of_documents]
 
     def chosen(self, candidates: int) -> Iterable[Entry]:
         """The entries of the bits that are set."""
@@ -154,6 +79,112 @@ class Plan:
             lowest = candidates & -candidates
             candidates ^= lowest
             yield entries[lowest.bit_length() - 1]
+
+
+class _Writing:
+    """Writes a plan's function for structs: the rounds one after the other, each with the tables that have
+    something to say in it, and an end as soon as no step is left.
+
+    A part of an event is read when the first of its fields is looked at: in round 0 for those that are looked
+    at there, later for all others.
+    """
+
+    def __init__(self, plan: Plan, narrowing: Narrowing, *, of_documents: bool) -> None:
+        self._plan = plan
+        self._narrowing = narrowing
+        self._of_documents = of_documents
+        self._names: dict[str, Any] = {"none": NO_MASKS, "under": scalars_under}
+        self._lines = ["def candidates_in(root):", f" left = {plan.open[0]}"]
+        self._waiting = list(range(len(plan.tables)))
+        self._loaded: list[int] = []
+        self._parts: dict[str, tuple[str, Part]] = {}
+        """By attribute of the root: the variable that has what was read there, and what read it."""
+
+    def function(self) -> Callable[[Any], int] | None:
+        """The function, if structs have all fields of the plan."""
+        tables, open_ = self._plan.tables, self._plan.open[0]
+        if not all(self._narrowing.holds(table.path) for table in tables):
+            return None
+        first = [n for n in self._waiting if tables[n].says_at(0)]
+        ruling = [n for n in self._waiting if n not in first and tables[n].rules_out & open_]
+        self._read(first + ruling)
+        self._load(first)
+        self._write_round(0)
+        # Steps without a clause are left by every round, unless a value rules them out: so that is looked at
+        # early, field by field, the one with most to rule out first
+        for number in sorted(ruling, key=lambda number: -tables[number].ruled_out_by):
+            self._load([number])
+            self._lines += [f" left &= ~masks_{number}[{ROUNDS}]", " if not left: return 0"]
+        # What rules steps out comes in two parts: first from the values at hand, at the end from the rest
+        self._write_round(ROUNDS)
+        self._read(self._waiting)
+        for place in range(1, ROUNDS):
+            self._load([number for number in self._waiting if tables[number].says_at(place)])
+            self._write_round(place)
+        self._load([number for number in self._waiting if tables[number].says_at(ROUNDS)])
+        self._write_round(ROUNDS)
+        source = "\n".join([*self._lines, " return left"])
+        exec(compile(source, "<plan>", "exec"), self._names)  # noqa: S102  # ours alone
+        made: Callable[[Any], int] = self._names["candidates_in"]
+        return made
+
+    def _write_round(self, place: int) -> None:
+        plan, loaded = self._plan, sorted(self._loaded)
+        masks = " | ".join(f"masks_{n}[{place}]" for n in loaded if plan.tables[n].says_at(place))
+        if place == 0:
+            self._lines += [f" left |= {masks}"] * bool(masks)
+        elif place == ROUNDS:
+            self._lines += [f" left &= ~({masks})"] * bool(masks)
+        elif plan.open[place] != (1 << len(plan.entries)) - 1:
+            self._lines.append(f" left &= {plan.open[place]}{' | ' * bool(masks)}{masks}")
+        else:
+            return
+        self._lines.append(" if not left: return 0")
+
+    def _read(self, numbers: Iterable[int]) -> None:
+        """Prepares the reading of the fields of some tables that are in parts."""
+        wanted: dict[str, list[str]] = {}
+        for number in numbers:
+            found = self._narrowing.parts.get(self._plan.tables[number].path)
+            if found is not None:
+                wanted.setdefault(found[0], []).append(found[1])
+        self._parts = {
+            attribute: (f"part_{len(self._names)}_{attribute}", self._narrowing.reader(tuple(sorted(paths))))
+            for attribute, paths in wanted.items()
+        }
+
+    def _load(self, numbers: Iterable[int]) -> None:
+        """Writes the look-up of the values of some tables."""
+        for number in list(numbers):
+            self._waiting.remove(number)
+            self._loaded.append(number)
+            table = self._plan.tables[number]
+            self._names[f"get_{number}"] = table.remembered.get
+            self._names[f"make_{number}"] = table.masks_of
+            self._lines += [
+                f" value = {self._value(table.path)}",
+                f" if value is None: masks_{number} = none",
+                f" else: masks_{number} = get_{number}(value) or make_{number}(value)",
+            ]
+
+    def _value(self, path: str) -> str:
+        """The expression for what structs have at the path."""
+        place = self._narrowing.places.get(path)
+        variable = "root"
+        if place is None:
+            attribute, below = self._narrowing.parts[path]
+            variable, part = self._parts[attribute]
+            place = part.places[below]
+            if variable not in self._names:
+                self._names[variable] = None
+                self._names[f"read_{variable}"] = part.convert if self._of_documents else part.decode
+                self._names[f"empty_{variable}"] = part.empty
+                data = f"root.{attribute}"
+                self._lines.append(
+                    f" {variable} = empty_{variable} if {data} is None else read_{variable}({data})"
+                )
+        value = ".".join((variable, *place.attributes))
+        return value if place.rest is None else f"tuple(under({value}, {place.rest or None!r}))"
 
 
 def _masks_of(table: Table, event: Event) -> Masks:

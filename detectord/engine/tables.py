@@ -28,7 +28,17 @@ NO_MASKS: Masks = (0,) * (ROUNDS + 1)
 class Table:
     """What the values of one field say of a plan's steps."""
 
-    __slots__ = ("_index", "_masks", "_room", "is_first", "path", "remembered", "ruled_out_by", "rules_out")
+    __slots__ = (
+        "_index",
+        "_masks",
+        "_own",
+        "_room",
+        "is_first",
+        "path",
+        "remembered",
+        "ruled_out_by",
+        "rules_out",
+    )
 
     def __init__(self, path: str, index: FieldIndex, room: Room) -> None:
         self.path = path
@@ -39,6 +49,7 @@ class Table:
         """How many literals and patterns do."""
         self.remembered: dict[object, Masks] = room.new({None: NO_MASKS})
         self._index = index
+        self._own: FieldIndex | None = None
         self._room = room
         self._masks: dict[int, list[int]] = {}
 
@@ -53,22 +64,28 @@ class Table:
 
     def masks(self, value: Scalar) -> Masks:
         """The masks for one value, as JSON has it."""
+        if type(value) is str:
+            return self.remembered.get(value) or self.masks_of(value)
         # 1, 1.0 and true are equal but different, and so are the floats 0.0 and -0.0
-        kind = type(value)
-        key = value if kind is str else (kind, value) if kind is not float else None
+        key = (type(value), value) if type(value) is not float else None
         found = self.remembered.get(key) if key is not None else None
-        return self._new(value, key) if found is None else found
-
-    def _new(self, value: Scalar, key: object) -> Masks:
-        """The masks for a value that is not remembered; from now on it is, by its key, if it has one."""
-        own = self._masks
-        every = [own[leaf] for leaf in self._index.holding(value) if leaf in own]
-        found = _union(every) if every else NO_MASKS
-        size = len(value) if isinstance(value, str) else 0
-        if key is not None and size <= LONGEST_REMEMBERED:
-            self._room.take(size)
-            self.remembered[key] = found
+        if found is None:
+            found = self._union_of(self._asked().holding(value))
+            if key is not None:
+                self._room.take(0)
+                self.remembered[key] = found
         return found
+
+    def _asked(self) -> FieldIndex:
+        """What is asked of a value that is not remembered."""
+        if self._own is None:
+            self._own = self._index.among(self._masks)
+        return self._own
+
+    def _union_of(self, leaves: Sequence[int]) -> Masks:
+        own = self._masks
+        every = [own[leaf] for leaf in leaves if leaf in own]
+        return _union(every) if every else NO_MASKS
 
     def all_masks(self, values: Sequence[Scalar]) -> Masks:
         """The masks for a field that has several values."""
@@ -80,8 +97,17 @@ class Table:
     def masks_of(self, raw: object) -> Masks:
         """The masks for what a struct holds, which is a value or a tuple of values and None, and is not
         remembered as it is."""
-        if isinstance(raw, str):
-            return self._new(raw, raw)
+        if type(raw) is not str:
+            return self._masks_of_other(raw)
+        leaves = (self._own or self._asked()).holding_text(raw)
+        found = self._union_of(leaves) if leaves else NO_MASKS
+        size = len(raw)
+        if size <= LONGEST_REMEMBERED:
+            self._room.take(size)
+            self.remembered[raw] = found
+        return found
+
+    def _masks_of_other(self, raw: object) -> Masks:
         if not isinstance(raw, tuple):
             assert isinstance(raw, Scalar)
             return self.masks(raw)

@@ -66,33 +66,27 @@ def compile_search(needles: Sequence[Needle]) -> Search:
         "".join(needle.text for needle in needles).encode()
     except UnicodeEncodeError:
         return one_by_one
-    quick = _quick(needles)
+    # By Aho and Corasick's automaton: of each text in a value, and the needles that have the text
+    by_text: dict[str, list[tuple[int, int | None, int | None]]] = {}
+    for number, (text, before, behind) in enumerate(needles):
+        by_text.setdefault(text, []).append((number, before, behind))
+    find, having = AhoCorasick(list(by_text)).find_matches_as_indexes, list(by_text.values())
     thorough: Search | None = None
 
     def search(value: str) -> list[int]:
         nonlocal thorough
         try:
-            if len(value) <= LONG:
-                return quick(value)
-            if thorough is None:
-                thorough = _thorough(needles)
-            return thorough(value)
+            if len(value) > LONG:
+                if thorough is None:
+                    thorough = _thorough(needles)
+                return thorough(value)
+            places = find(value, overlapping=True)
         except UnicodeEncodeError:
             return one_by_one(value)
-
-    return search
-
-
-def _quick(needles: Sequence[Needle]) -> Search:
-    """By Aho and Corasick's automaton."""
-    by_text: dict[str, list[tuple[int, int | None, int | None]]] = {}
-    for number, (text, before, behind) in enumerate(needles):
-        by_text.setdefault(text, []).append((number, before, behind))
-    find, having = AhoCorasick(list(by_text)).find_matches_as_indexes, list(by_text.values())
-
-    def search(value: str) -> list[int]:
+        if not places:
+            return []
         found: set[int] = set()
-        for text, start, end in find(value, overlapping=True):
+        for text, start, end in places:
             for number, before, behind in having[text]:
                 if (before is None or before == start) and (behind is None or behind == len(value) - end):
                     found.add(number)

@@ -1,17 +1,20 @@
 """Narrow decoding: of an event only what rules read.
 
-The paths that are read become a tree of structs, into which one call decodes a record; what they do not
-name is checked and skipped, not built. An event made of one, `NarrowEvent`, answers as one that was decoded
-in full, and is decoded in full when it is asked for something else.
+What tells the kind of an event becomes a tree of structs, into which one call decodes a record; what the
+tree does not name is checked and skipped, not built. The other objects that rules ask about stay as the
+bytes they are, and are read part by part (`events.parts`), by whoever wants to know something of them. An
+event made of this, `NarrowEvent`, answers as one that was decoded in full, and is decoded in full when it
+is asked for something else.
 
 Rule 1: whatever the structs cannot hold faithfully is no narrow event: `decode` gives None, and the record
 is to be decoded in full. Such are records in any form but that of a plain event, arrays or scalars where an
-object is expected, objects where a value is, and dotted keys.
+object is expected, objects where a value is, and dotted keys. If it stands in a part, only who reads the part
+finds out, and then it is the same.
 Rule 2: dotted keys are noticed because keys that are not known are refused, wherever a dotted key could
 mean a path that is read. The other keys have to be known, then: they are learned from the documents that
 were refused, without their contents. Their number and how often they are learned have bounds.
 
-One thing is seen later than by decoding in full: that a part which nobody reads is nested too deep.
+One thing is seen later than by decoding in full: that an object which nobody reads is nested too deep.
 """
 
 from __future__ import annotations
@@ -21,12 +24,13 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from detectord.events.decode import STORABLE, event_time, full_document
 from detectord.events.event import Event, Scalar, scalars_under
+from detectord.events.parts import WHOLE, Leaf, Part, Place
 from detectord.events.record import Record
 from detectord.events.time import parse_instant
 
@@ -36,6 +40,9 @@ MAX_LEARNED = 2_000
 MAX_LESSONS = 40
 """How often structs are made anew with more keys; each time takes more refused events than the last."""
 
+MAX_READERS = 2_000
+"""Sets of paths in parts whose readers are kept; plans that are alike share them."""
+
 _LONGEST_KEY = 100
 
 _LONGEST_TIME = 40
@@ -44,8 +51,15 @@ _LONGEST_TIME = 40
 _TELLTALE = frozenset(["_source", "fields", "endgame"])
 """Keys at the root that may make a record more than a plain event: these are never known."""
 
-_WHOLE = frozenset(["Ext"])
-"""Objects of any shape, often in arrays; they are taken as they are."""
+_LONGEST_TIME = 40
+"""Characters of a time that is remembered."""
+
+_TELLTALE = frozenset(["_source", "fields", "endgame"])
+"""Keys at the root that may make a record more than a plain event: these are never known."""
+
+_READ = 65_536
+"""About so many bytes of one event are passed over by reading fields one by one; who wants more than that
+gets the document."""
 
 ALWAYS = (
     "@timestamp", "agent.id", "agent.type", "agent.version", "data_stream.dataset", "data_stream.namespace",
@@ -57,8 +71,6 @@ ALWAYS = (
 )  # fmt: skip
 """What the engine itself reads of nearly every event: its time, index and identity."""
 
-_Value = str | int | float | bool | None
-_Leaf = _Value | tuple[_Value, ...]
 _Plain = str | int | None
 _PlainLeaf = _Plain | tuple[_Plain, ...]
 """What can be part of a key: equal values are the same value. (1, 1.0 and true are equal to Python.)"""
@@ -67,24 +79,30 @@ _Tree = dict[str, "_Tree"]
 """A node of the paths by segment; {}: a value."""
 
 
-class Place(NamedTuple):
-    """Where a struct has a field: attributes one below the other, and what of the path is left there (None:
-    nothing, there is a value; otherwise an object that was taken whole)."""
-
-    attributes: tuple[str, ...]
-    rest: str | None
-
-
 class Narrowing:
-    """Decodes the given paths, and those in ALWAYS. The values at `plain` paths are hashable and distinct."""
+    """Decodes the given paths, and those in ALWAYS. The values at `plain` paths are hashable and distinct,
+    and none of them is in a part."""
 
     def __init__(self, paths: Iterable[str], plain: Collection[str] = ()) -> None:
         self._plain = frozenset(plain)
         self._tree: _Tree = {}
         self.places: dict[str, Place] = {}
         """By path, for those that structs hold."""
+        self.parts: dict[str, tuple[str, str]] = {}
+        """By path, for those in parts: the attribute that has the part's bytes, and the path below it."""
         kept = sorted({*ALWAYS, *paths, *plain})
         kept = [path for path in kept if all(path.split(".")) and path.split(".")[0] not in _TELLTALE]
+        told = {path.split(".")[0] for path in (*plain, *kept) if path in self._plain or "." not in path}
+        self._lazy = {path.split(".")[0] for path in kept} - told - WHOLE
+        """The keys of parts."""
+        self._readers: dict[tuple[str, ...], Part] = {}
+        self._whole_parts: dict[str, Part] = {}
+        for path in kept:
+            key, _, below = path.partition(".")
+            if key in self._lazy:
+                self._tree[key] = {}
+                self.parts[path] = _attribute(key), below
+        kept = [path for path in kept if path not in self.parts]
         for path in kept:
             node = self._tree
             for segment in _cut(path):
@@ -145,33 +163,56 @@ class Narrowing:
         self._refused = 0
         self._make()
 
+    def holds(self, path: str) -> bool:
+        """True if the values at the path can be had without the document."""
+        return path in self.places or path in self.parts
+
     def values(self, root: msgspec.Struct, path: str) -> tuple[Scalar, ...] | None:
         """As `Event.values`; None: only the document in full tells."""
         place = self.places.get(path)
-        if place is None:
+        if place is not None:
+            return _values_at(root, place)
+        if path not in self.parts:
             return None
-        found: Any = root
-        for attribute in place.attributes:
-            found = getattr(found, attribute)
-        if place.rest is not None:
-            return tuple(scalars_under(found, place.rest or None))
-        if isinstance(found, str):
-            return (found,)
+        attribute, below = self.parts[path]
+        part, places = self.part(root, attribute)
+        return None if part is None else _values_at(part, places[below])
+
+    def part(self, root: msgspec.Struct, attribute: str) -> tuple[msgspec.Struct | None, Mapping[str, Place]]:
+        """What a part has of all that is read of it, and where; None: only the document in full tells."""
+        reader = self._whole_parts.get(attribute)
+        if reader is None:
+            reader = Part(below for own, below in self.parts.values() if own == attribute)
+            self._whole_parts[attribute] = reader
+        data = getattr(root, attribute)
+        try:
+            return reader.empty if data is None else reader.decode(data), reader.places
+        except (msgspec.MsgspecError, RecursionError):
+            return None, reader.places
+
+    def reader(self, paths: tuple[str, ...]) -> Part:
+        """What reads these paths of a part."""
+        found = self._readers.get(paths)
         if found is None:
-            return ()
-        if isinstance(found, tuple):
-            return tuple([value for value in found if value is not None])
-        return (found,)
+            if len(self._readers) >= MAX_READERS:
+                self._readers.clear()
+            found = self._readers[paths] = Part(paths)
+        return found
 
     def time(self, root: msgspec.Struct, record: Record) -> tuple[int | None, bool]:
         """As `decode.event_time`."""
-        written = self._timestamp_of(root)
-        if type(written) is str and len(written) <= _LONGEST_TIME:
-            instant = _instant_of(written)
-            if instant is not None:
-                return instant, False
+        instant = self.instant(root)
+        if instant is not None:
+            return instant, False
         event = NarrowEvent(self, root, record)
         return event.time, event.bad_timestamp
+
+    def instant(self, root: msgspec.Struct) -> int | None:
+        """The time of an event whose `@timestamp` is a short text that tells it."""
+        written = self._timestamp_of(root)
+        if type(written) is str and len(written) <= _LONGEST_TIME:
+            return _instant_of(written)
+        return None
 
     # --- making structs -------------------------------------------------------------------------
 
@@ -189,8 +230,10 @@ class Narrowing:
         for key, below in tree.items():
             inner = f"{place}/{key}" if place else key
             default = None
-            kind: Any = _PlainLeaf if inner.replace("/", ".") in self._plain else _Leaf
-            if inner in self._whole:
+            kind: Any = _PlainLeaf if inner.replace("/", ".") in self._plain else Leaf
+            if not place and key in self._lazy:
+                kind, is_open = skipped, False
+            elif inner in self._whole:
                 kind, is_open = Any, False
             elif below:
                 kind, is_open = self._struct(inner, below, skipped), False
@@ -217,7 +260,7 @@ class Narrowing:
         node = self._tree
         for segment in segments:
             node = node[segment]
-        return bool(node) or segments[-1] in _WHOLE
+        return bool(node) or segments[-1] in WHOLE
 
     def _place(self, path: str) -> Place:
         segments = path.split(".")
@@ -251,6 +294,22 @@ class Narrowing:
                     pending.append((inner, below, child))
 
 
+def _values_at(root: Any, place: Place) -> tuple[Scalar, ...]:
+    """What a struct has at a place."""
+    found = root
+    for attribute in place.attributes:
+        found = getattr(found, attribute)
+    if place.rest is not None:
+        return tuple(scalars_under(found, place.rest or None))
+    if isinstance(found, str):
+        return (found,)
+    if found is None:
+        return ()
+    if isinstance(found, tuple):
+        return tuple([value for value in found if value is not None])
+    return (found,)
+
+
 def _merge(order: list[str], keys: list[str]) -> None:
     """Puts each key that is not in `order` behind the one it follows in `keys`."""
     place = 0
@@ -267,7 +326,7 @@ def _is_harmless(place: str, key: str) -> bool:
 def _cut(path: str) -> list[str]:
     """The segments of a path up to an object that is taken whole."""
     segments = path.split(".")
-    ends = [number for number, segment in enumerate(segments) if segment in _WHOLE]
+    ends = [number for number, segment in enumerate(segments) if segment in WHOLE]
     return segments[: ends[0] + 1] if ends else segments
 
 
@@ -296,14 +355,16 @@ class NarrowEvent(Event):
     To read it may raise DecodeError, which decoding in full would have raised.
     """
 
-    __slots__ = ("_full", "_narrowing", "_root")
+    __slots__ = ("_full", "_narrowing", "_parts", "_root")
 
     def __init__(self, narrowing: Narrowing, root: msgspec.Struct, record: Record) -> None:
         self._narrowing = narrowing
         self._root = root
-        super().__init__({}, record, None)
+        self._parts: dict[str, tuple[msgspec.Struct | None, Mapping[str, Place]]] = {}
+        super().__init__({}, record, narrowing.instant(root))
         self._full: dict[str, Any] | None = None
-        self.time, self.bad_timestamp = event_time(self)
+        if self.time is None:
+            self.time, self.bad_timestamp = event_time(self)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -319,12 +380,21 @@ class NarrowEvent(Event):
     def values(self, path: str) -> tuple[Scalar, ...]:
         """See `Event`."""
         found = self._values.get(path)
-        if found is None:
-            narrow = self._narrowing.values(self._root, path)
-            if narrow is None:
-                return super().values(path)
-            found = self._values[path] = narrow
-        return found
+        if found is not None:
+            return found
+        narrowing = self._narrowing
+        if path in narrowing.places:
+            found = self._values[path] = _values_at(self._root, narrowing.places[path])
+            return found
+        if path in narrowing.parts and self._full is None:
+            attribute, below = narrowing.parts[path]
+            if attribute not in self._parts:
+                self._parts[attribute] = narrowing.part(self._root, attribute)
+            part, places = self._parts[attribute]
+            if part is not None:
+                found = self._values[path] = _values_at(part, places[below])
+                return found
+        return super().values(path)
 
     def holds_object(self, key: str) -> bool:
         """See `Event`."""
