@@ -169,6 +169,7 @@ class _Sink(TransactionalMemorySink):
             raise
         finally:
             self._fleet.heard += len(self._fleet.topics.away)
+            self._fleet.words.append([len(record.value) for record in self._fleet.topics.away])
             for number, value in self._fleet.topics.away:
                 self._fleet.history.log.append((HITS, number), value)
             self._fleet.topics.away.clear()
@@ -200,19 +201,24 @@ class Fleet:
     crash: float = 0.0
     rebalance: float = 0.0
     die_at: int | None = None
+    instances_at_once: int | None = None
+    inputs: int | None = None
+    kept: int | None = None
     steps: int = 0
     lives: int = 0
     deaths: int = 0
     zombies: int = 0
     refused: int = 0
     heard: int = 0
+    words: list[list[int]] = field(default_factory=list)
+    """Of each commit the sizes of its records of the hits topic."""
     restored: set[bytes] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.history = History(self.seed)
+        self.history = History(self.seed, inputs=self.inputs)
         log, self.rng = self.history.log, self.history.rng
         log.finished = False
-        self.engine = EngineSettings(partitions=self.rng.choice([2, 4, 8]))
+        self.engine = EngineSettings(partitions=self.kept or self.rng.choice([2, 4, 8]))
         log.records.update({(HITS, n): [] for n in range(self.engine.partitions)})
         self.topics = MemoryTopics()
         self.store = Store(self.topics, log, self.restored)
@@ -223,7 +229,8 @@ class Fleet:
 
     def run(self) -> Counter[str]:
         """Every alert committed, by name."""
-        names = [f"i{n}" for n in range(self.rng.randint(1, self.most))]
+        count = self.instances_at_once or self.rng.randint(1, self.most)
+        names = [f"i{n}" for n in range(count)]
         absent = dict.fromkeys(names, 0)
         for turn in range(200_000):
             self.calm = turn > FAULTY_TURNS

@@ -204,11 +204,13 @@ class History:
     crash: float = 0.0
     crash_at: int | None = None
     rebalance: float = 0.0
+    inputs: int | None = None
 
     def __post_init__(self) -> None:
         rng = self.rng = random.Random(self.seed)
         self.workers = rng.randint(1, 4)
-        self.partitions = [("ecs.sim", number) for number in range(rng.randint(1, 4))]
+        inputs = rng.randint(1, 4) if self.inputs is None else self.inputs
+        self.partitions = [("ecs.sim", number) for number in range(inputs)]
         self.documents = [self._document(number) for number in range(rng.randint(5, 40))]
         self.log = MemoryLog(self.partitions)
         self.dead = self.instance_deaths = 0

@@ -154,3 +154,12 @@ def test_the_ledger_of_instances_that_die_is_that_of_their_commits() -> None:
         intervals = [each for each in told(some.topics.ledger).values() if each["reason"] == "dead_lettered"]
         assert sum(each["count"] for each in intervals) == some.history.dead, f"seed {seed}"
     assert deaths > 50
+
+
+def test_a_fleet_of_a_thousand_partitions_says_what_the_page_says() -> None:
+    """docs/scaling.md: what ten instances have to tell each other, with 64 state partitions."""
+    fleet = Fleet(1, instances_at_once=10, inputs=1_000, kept=64)
+    assert fleet.run() == fleet.history.expected()
+    assert max(map(len, fleet.words)) <= 64
+    # An input is told with 26 bytes at most; no instance reads many more than a tenth of them
+    assert max(size for sizes in fleet.words for size in sizes) < 26 * 200
