@@ -102,19 +102,23 @@ class Group:
             self.shares[owner].add(partition)
 
     def answer(self, member: Member) -> None:
-        """A member polls: what it loses it loses now, what is still in other hands it gets later."""
+        """A member polls: what it loses it loses now, what is still in other hands it gets later. Who was put
+        out loses everything, and may be back, with some of it, before it has heard of that."""
         name = member.name
         if self.members.get(name) is not member:
-            if member.assignment():
+            loses = bool(member.assignment())
+            if loses:
                 member.rebalance(())
                 member.generation = -1
-            elif name not in self.members:
-                self.join(member)
+            if name in self.members or (loses and self.rng.random() < 0.5):
+                return
+            self.join(member)
+        elif self.shares[name] == member.assignment() and member.generation == self.generation:
             return
         self.held[name] &= self.shares[name]
         taken = {p for other, held in self.held.items() if other != name for p in held}
         now = self.shares[name] - taken
-        if now != member.assignment():
+        if now != member.assignment() or member.generation < 0:
             member.rebalance(now)
         member.generation = self.generation
         self.held[name] = set(now)
