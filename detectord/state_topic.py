@@ -51,6 +51,9 @@ ASK_SECONDS = 10.0
 
 _NUMBER_BYTES = 2
 _NAME = 2 * _NUMBER_BYTES
+_FIRST = (0).to_bytes(_NUMBER_BYTES, "big")
+_ALONE = (1).to_bytes(_NUMBER_BYTES, "big")
+"""The number of piece 0, and of pieces where there is no other."""
 
 Name = tuple[int, bytes]
 """State partition and entry's key."""
@@ -122,12 +125,16 @@ def _key(partition: int, piece: int, key: bytes) -> bytes:
 
 
 class Stored:
-    """What stands in the topic, put together from its records."""
+    """What stands in the topic, put together from its records.
+
+    Who takes over waits for this, and there may be millions of records: one is put down as it is, under its
+    own key, and what makes an entry of records is done once, for what is left of them in the end.
+    """
 
     def __init__(self) -> None:
         self.records = 0
         self._claims: dict[bytes, tuple[int, bytes]] = {}
-        self._pieces: dict[Name, dict[int, bytes]] = {}
+        self._standing: dict[int, dict[bytes, bytes]] = {}
 
     def take(self, partition: int, offset: int, key: bytes | None, value: bytes | None) -> None:
         """The next record of a partition.
@@ -142,17 +149,16 @@ class Stored:
             if value is not None:
                 self._claims[key] = (offset, value)
             return
-        number, piece = (int.from_bytes(key[at : at + _NUMBER_BYTES], "big") for at in (0, _NUMBER_BYTES))
+        number = int.from_bytes(key[:_NUMBER_BYTES], "big")
         if number != partition:
             raise StateError(f"an entry of state partition {number} stands in partition {partition}")
-        name = (partition, key[_NAME:])
-        pieces = self._pieces.setdefault(name, {})
+        standing = self._standing.get(partition)
+        if standing is None:
+            standing = self._standing[partition] = {}
         if value is not None:
-            pieces[piece] = value
+            standing[key] = value
         else:
-            pieces.pop(piece, None)
-            if not pieces:
-                del self._pieces[name]
+            standing.pop(key, None)
 
     def owner(self) -> Claim | None:
         """Whose state it is, None if nobody has claimed it.
@@ -161,7 +167,7 @@ class Stored:
             StateError: there is state without a claim, or the claim cannot be read.
         """
         if not self._claims:
-            if self._pieces:
+            if any(self._standing.values()):
                 raise StateError("it holds entries, but nobody has claimed them")
             return None
         _, value = min(self._claims.values())
@@ -178,16 +184,32 @@ class Stored:
         """
         entries: dict[int, dict[bytes, bytes]] = {}
         several: dict[Name, int] = {}
-        for (partition, key), pieces in self._pieces.items():
-            first = pieces.get(0, b"")
-            count = int.from_bytes(first[:_NUMBER_BYTES], "big")
-            if not count or any(piece not in pieces for piece in range(count)):
-                raise StateError(f"entry {key[:80]!r} of state partition {partition} is not whole")
-            rest = (pieces[piece] for piece in range(1, count))
-            entries.setdefault(partition, {})[key] = b"".join((first[_NUMBER_BYTES:], *rest))
-            if count > 1:
-                several[partition, key] = count
+        for partition, standing in self._standing.items():
+            own: dict[bytes, bytes] = {}
+            others: dict[bytes, dict[int, bytes]] = {}
+            for key, value in standing.items():
+                piece = key[_NUMBER_BYTES:_NAME]
+                if piece == _FIRST and value.startswith(_ALONE):
+                    own[key[_NAME:]] = value[_NUMBER_BYTES:]
+                else:
+                    others.setdefault(key[_NAME:], {})[int.from_bytes(piece, "big")] = value
+            for key, pieces in others.items():
+                if key in own:
+                    continue  # what is left of longer ones
+                own[key] = _whole(partition, key, pieces)
+                several[partition, key] = int.from_bytes(pieces[0][:_NUMBER_BYTES], "big")
+            if own:
+                entries[partition] = own
         return entries, Pieces(several)
+
+
+def _whole(partition: int, key: bytes, pieces: Mapping[int, bytes]) -> bytes:
+    """An entry that stands in several records."""
+    first = pieces.get(0, b"")
+    count = int.from_bytes(first[:_NUMBER_BYTES], "big")
+    if not count or any(piece not in pieces for piece in range(count)):
+        raise StateError(f"entry {key[:80]!r} of state partition {partition} is not whole")
+    return b"".join((first[_NUMBER_BYTES:], *(pieces[piece] for piece in range(1, count))))
 
 
 class Reader:

@@ -191,7 +191,7 @@ class _Feed:
                 own[change.key] = change.value
         _nothing_lost(self.detector.take_tallies())
         self.detector = self._fresh()
-        self.detector.restore({number: own.items() for number, own in self.entries.items()}, self.watermark)
+        self.detector.restore(((number, own.items()) for number, own in self.entries.items()), self.watermark)
 
     # --- results ------------------------------------------------------------------------------
 

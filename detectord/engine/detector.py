@@ -12,7 +12,7 @@ capped, repeated; and noted in `losses`, with where and when.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -349,7 +349,9 @@ class Detector:
         """The state entries that changed since this was last called."""
         return [change for state in self._partitions.values() for change in state.take_changes()]
 
-    def restore(self, entries: Mapping[int, Iterable[tuple[bytes, bytes]]], watermark: int | None) -> None:
+    def restore(
+        self, entries: Iterable[tuple[int, Iterable[tuple[bytes, bytes]]]], watermark: int | None
+    ) -> None:
         """Forget everything and go on from `entries`, by state partition.
 
         Raises:
@@ -359,7 +361,7 @@ class Detector:
         self.losses = Losses()
         self._partitions.clear()
         self._watermark = watermark
-        for number, own in entries.items():
+        for number, own in entries:
             self._partition(number).restore(own)
 
     def take_tallies(self) -> Tallies:

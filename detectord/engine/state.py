@@ -34,7 +34,6 @@ import hashlib
 import heapq
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -441,47 +440,60 @@ class StatePartition:
         Raises:
             StateError: an entry is of another format.
         """
-        for key, value in entries:
-            with _readable(key):
+        key = b""
+        try:
+            for key, value in entries:
                 self._restore_entry(key, value)
-        self._recent_order.extend(sorted(self._recent, key=self._recent.__getitem__))
-        self._seen = max((_number_and_time(each)[0] for each in self._recent.values()), default=0)
-        references = Counter(sid for sid, _ in self._held.values())
-        for undecided in self._undecided.values():
-            references.update(member.sid for member in undecided.partial.events)
-        for name, value in list(self._rows.items()):
-            with _readable(name):
-                row = KeyedRow.of(name, value).row
-            references.update(member.sid for member in row.events())
-            self._restore_row(KeyedRow(name, row))
+            self._recent_order.extend(sorted(self._recent, key=self._recent.__getitem__))
+            self._seen = max((_number_and_time(each)[0] for each in self._recent.values()), default=0)
+            references = Counter(sid for sid, _ in self._held.values())
+            for undecided in self._undecided.values():
+                references.update(member.sid for member in undecided.partial.events)
+            for key, value in self._rows.items():
+                keyed = KeyedRow.of(key, value)
+                for member in keyed.row.events():
+                    references[member.sid] = references.get(member.sid, 0) + 1
+                self._restore_row(keyed, value)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise StateError(f"unreadable state entry {key[:80]!r}: {error}") from error
         if not references.keys() <= self._events.keys():
             raise StateError("an event that is referred to is not there")
         self._shared = {sid: count for sid, count in references.items() if count > 1}
         self.lineage.restored()
         self._dirty.clear()
 
-    def _restore_row(self, keyed: KeyedRow) -> None:
-        if self._machine_of(keyed.name) is not None:
-            self.settle(keyed)
-            return
-        self._count(keyed.name[_RULE], keyed.row.waiting())
-        keyed.timed = AT_ONCE  # looked at, and dropped
-        self._rows[keyed.name] = keyed.pack()
-        self._deadlines.put(keyed.timed, keyed.name)
+    def _restore_row(self, keyed: KeyedRow, value: bytes) -> None:
+        """Count and schedule a row. It is kept as it was packed: to pack it anew would be most of the work.
+        But its rule may have gone since, or have a shorter span: then its time comes sooner than it says."""
+        name = keyed.name
+        self._count(name[_RULE], keyed.waiting)
+        machine = self._machine_of(name)
+        if machine is None:
+            time = AT_ONCE  # looked at, and dropped
+        else:
+            deadline = machine.next_expiry(keyed.row)
+            time = NEVER if deadline is None else packed(deadline)
+        if time < value[:TIME_BYTES]:
+            self._rows[name] = time + value[TIME_BYTES:]
+        else:
+            time = value[:TIME_BYTES]
+        if time != NEVER:
+            self._deadlines.put(time, name)
 
     def _restore_entry(self, key: bytes, value: bytes) -> None:
         kind, name = key[:1], key[1:]
-        if kind == b"m":
+        if kind == b"e":
+            _decode_event(value)
+            self._keep_event(_text(name), value)
+        elif kind == b"d":
+            sid = _text(name)
+            self._recent[sid] = _seen(*_decode_seen(value))
+            self.size += SID_BYTES + len(sid)
+        elif kind == b"m":
             meta = _decode_meta(value)
             if meta.format != FORMAT:
                 raise StateError(f"state of format {meta.format}; this build reads format {FORMAT}")
             self.watermark = meta.watermark
-        elif kind == b"e":
-            _decode_event(value)
-            self._keep_event(_text(name), value)
-        elif kind == b"d":
-            self._recent[_text(name)] = _seen(*_decode_seen(value))
-            self.size += SID_BYTES + len(_text(name))
         elif kind == b"h":
             hit = self._held[_text(name)] = _decode_hit(value)
             heapq.heappush(self._queue, (hit[1].order, _text(name)))
@@ -688,15 +700,6 @@ def _row_of(name: bytes) -> bytes:
 
 def _text(name: bytes) -> str:
     return name.decode("utf-8", "surrogatepass")
-
-
-@contextmanager
-def _readable(key: bytes) -> Iterator[None]:
-    """What cannot be decoded is told with its key."""
-    try:
-        yield
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise StateError(f"unreadable state entry {key[:80]!r}: {error}") from error
 
 
 def _seen(number: int, time: int) -> int:

@@ -13,6 +13,8 @@ from array import array
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from detectord.alerts import AlertRecord
 from detectord.engine.detector import Rank
 from detectord.engine.losses import Losses
@@ -21,8 +23,14 @@ from detectord.engine.tallies import Tallies
 from detectord.events.record import DeadLetter, Partition
 from detectord.hits_topic import PackedHits
 
-Entries = Mapping[int, Sequence[tuple[bytes, bytes]]]
-"""State entries by state partition."""
+PackedEntries = Mapping[int, bytes]
+"""State entries by state partition, each partition's in one piece: to send a million texts one by one costs
+both sides a second. See `pack_entries`."""
+
+pack_entries = msgspec.msgpack.Encoder().encode
+"""The entries of a state partition in one piece."""
+unpack_entries = msgspec.msgpack.Decoder(dict[bytes, bytes]).decode
+"""The entries that were packed so."""
 
 
 class Chunk(NamedTuple):
@@ -73,7 +81,7 @@ class Restore(NamedTuple):
 
     epoch: int
     watermark: int | None
-    entries: Entries
+    entries: PackedEntries
     kept: frozenset[int] | None = None
 
 

@@ -45,6 +45,7 @@ from detectord.runtime.protocol import (
     RankedAlert,
     Restore,
     Unreadable,
+    pack_entries,
 )
 from detectord.runtime.seams import Clock, Commit, Observer, Pool
 from detectord.runtime.sharding import Router
@@ -703,7 +704,7 @@ class Supervisor:
     def _restore_workers(self) -> None:
         for worker in range(self._pool.size):
             entries = {
-                partition: list(own.items())
+                partition: pack_entries(own)
                 for partition, own in self._state.items()
                 if partition % self._pool.size == worker
             }

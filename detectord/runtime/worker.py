@@ -61,6 +61,7 @@ from detectord.runtime.protocol import (
     Restore,
     Stop,
     Unreadable,
+    unpack_entries,
 )
 from detectord.runtime.shelf import WorkerPipe
 
@@ -336,7 +337,9 @@ class Worker:
         self._parked.clear()
         self._done.clear()
         try:
-            self._detector.restore(message.entries, message.watermark)
+            # One partition after the other, so that only one is in memory twice
+            entries = ((number, unpack_entries(own).items()) for number, own in message.entries.items())
+            self._detector.restore(entries, message.watermark)
         except StateError as error:
             return Unreadable(self._settings.number, message.epoch, str(error))
         return None

@@ -13,6 +13,12 @@ from collections.abc import Iterable, Mapping
 from detectord.events.record import Partition, Positions
 from detectord.sources import GroupSource, Poll
 
+TOGETHER_POLLS, TOGETHER_SECONDS = 10, 0.05
+"""How often the inputs are asked once more, and how long each time, when partitions of the hits topic came to
+an instance that has no inputs. At a start both come at nearly the same time, and each change of what is read
+begins everything anew: state that was read back would go to the workers twice. Nobody waits longer than that
+moment, for where there are more instances than input partitions some have none."""
+
 
 class PairedSource:
     """Reads `inputs` and `hits`, whose topic is `hits_topic`; see `GroupSource`."""
@@ -23,11 +29,15 @@ class PairedSource:
         self._topic = hits_topic
 
     def poll(self, limit: int, timeout: float) -> Poll:
-        """See `Source.poll`; only the inputs are waited for."""
+        """See `Source.poll`; only the inputs are waited for, and longer if they are still to come."""
         heard = self._hits.poll(limit, 0.0)
         # One that asks for nothing holds its source back
         rest = max(1, limit - len(heard.records)) if limit else 0
         read = self._inputs.poll(rest, 0.0 if heard.records else timeout)
+        for _ in range(TOGETHER_POLLS if heard.rebalanced else 0):
+            if read.rebalanced or read.left or self._inputs.assignment():
+                break
+            read = self._inputs.poll(rest, TOGETHER_SECONDS)
         return Poll(
             [*heard.records, *read.records],
             heard.at_end | read.at_end,

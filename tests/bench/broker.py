@@ -7,8 +7,10 @@ whole, broker and writer on the same machine included.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import msgspec
 from daemon import Daemon, Topics
@@ -23,29 +25,43 @@ def measure(context: Context) -> None:
     with EmbeddedBroker() as broker:
         topics = Topics(broker.bootstrap_servers)
         broker.create(*topics.names())
-        context.add("embedded_broker", rate(context, topics), "events/s, 2 workers")
+        context.add("embedded_broker", rate(context, topics, keyed(context)), "events/s, 2 workers")
         topics.close()
 
 
-def rate(context: Context, topics: Topics, *, unread_limit: int = UNREAD_LIMIT) -> float:
+def keyed(context: Context) -> list[tuple[bytes, bytes]]:
+    """The events that are written, behind their keys."""
+    values = synthetic(context.scale.feed)
+    return [(msgspec.json.decode(value)["host"]["id"].encode(), value) for value in values]
+
+
+def rate(
+    context: Context,
+    topics: Topics,
+    events: Sequence[tuple[bytes, bytes]],
+    *,
+    unread_limit: int = UNREAD_LIMIT,
+    rules: Sequence[Path] = (),
+    **config: Any,
+) -> float:
     """Events a second, written to the topic and committed by the daemon. Of the written, `unread_limit`
-    bytes a partition may wait for it."""
-    count = context.scale.feed
-    values = synthetic(count)
-    keys = [msgspec.json.decode(value)["host"]["id"].encode() for value in values]
+    bytes a partition may wait for it. `rules` beside those of the bench; `config` replaces sections of the
+    daemon's configuration."""
     sources = [{"topics": [topics.input], "keyed_by": "host.id"}]
     with (
         tempfile.TemporaryDirectory() as place,
-        Daemon(Path(place), topics, rules=[context.folder], sources=sources, workers=2) as daemon,
+        Daemon(
+            Path(place), topics, rules=[context.folder, *rules], sources=sources, workers=2, **config
+        ) as daemon,
     ):
         feeder = Feeder(topics.bootstrap_servers, topics.prefix, unread_limit=unread_limit)
-        feeder.feed(topics.input, zip(keys[:10], values[:10], strict=True))
+        feeder.feed(topics.input, events[:10])
         feeder.wait_until_read()  # everybody is there
         began = perf_counter()
-        feeder.feed(topics.input, zip(keys[10:], values[10:], strict=True))
+        feeder.feed(topics.input, events[10:])
         feeder.wait_until_read()
         seconds = perf_counter() - began
         feeder.close()
-        assert daemon.metric("detectord_input_records_total") == count
+        assert daemon.metric("detectord_input_records_total") == len(events)
         assert daemon.stop() == 0
-    return (count - 10) / seconds
+    return (len(events) - 10) / seconds

@@ -3,9 +3,11 @@
 On the cluster that DETECTORD_TEST_KAFKA names, else on a node of our own, where Java and Maven are; without
 either there are no such lines. Broker, writer, reader and daemon share the machine.
 
-For the latency events come at half the rate that was measured before. Every 20th is one that a rule of one
-condition alerts on; its time runs from the call that writes it until a reader of committed records has its
-alert. Those of the second half are taken, when the daemon has met its fleet.
+Every 20th event is one that a rule of one condition alerts on, every 10th one of the two steps of a sequence:
+so there is state to commit. The same events go through with either guarantee, commits every 500 ms, and for
+the latency at half the rate that was measured before. The time of an alert runs from the call that writes its
+(last) event until a reader of committed records has it. Those of the second half are taken, when the daemon
+has met its fleet. `allowed_lateness` is 0: a sequence waits for no others.
 """
 
 from __future__ import annotations
@@ -18,36 +20,47 @@ from collections.abc import Iterator, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from statistics import quantiles
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from confluent_kafka import Consumer, Producer, TopicPartition
 from daemon import Daemon, Topics
 from kafkanodes import FAST, ApacheKafka, Cluster, NoKafkaError
 
-from bench.broker import rate
+from bench.broker import keyed, rate
 from bench.context import Context
 from bench.workload import synthetic
 
-PROBE = """
+RULE = """
 [metadata]
 maturity = "production"
 
 [rule]
-rule_id = "bench-probe"
+rule_id = "{name}"
 name = "Probe"
 type = "eql"
 language = "eql"
-query = 'any where event.action == "bench-probe"'
+query = '''{query}'''
 severity = "low"
 risk_score = 1
 description = "An event of the bench that alerts."
 author = ["detectord"]
 license = "Apache-2.0"
 """
+PROBES = {
+    "bench-event": 'any where event.action == "bench-event"',
+    "bench-sequence": """
+        sequence by process.entity_id with maxspan=1h
+          [any where event.action == "bench-begin"] [any where event.action == "bench-end"]
+    """,
+}
+ACTIONS = {0: "bench-event", 5: "bench-begin", 15: "bench-end"}
+"""Of every 20 events, by their number, those that a probe asks for."""
 
 PROBE_EVERY = 20
 PARTITIONS = 4
+STATE_PARTITIONS = 64
+GUARANTEES = ("at_least_once", "exactly_once")
 PATIENCE_SECONDS = 60
 
 
@@ -58,14 +71,42 @@ def measure(context: Context) -> None:
     except NoKafkaError as e:
         print(f"kafka: left out: {e}", file=sys.stderr)
         return
-    with kafka as cluster:
-        per_second = rate(context, _topics(cluster), unread_limit=sys.maxsize)
+    with kafka as cluster, tempfile.TemporaryDirectory() as place:
+        per_second = rate(context, _topics(cluster), keyed(context), unread_limit=sys.maxsize)
         context.add("kafka", per_second, "events/s, 2 workers")
-        seconds = _latencies(context, _topics(cluster), per_second / 2)
-        cuts = quantiles(seconds, n=100, method="inclusive")
-        for name, value in (("p50", cuts[49]), ("p99", cuts[98])):
-            context.add(f"kafka_latency_{name}", value * 1000, "ms, at half that rate")
+        probes = _write_probes(Path(place))
+        rates = {mode: _rate(context, cluster, probes, mode) for mode in GUARANTEES}
+        for mode, each in rates.items():
+            ratio = each / rates["at_least_once"]
+            context.add(f"kafka_{mode}", each, "events/s, 2 workers", "kafka_at_least_once", ratio)
+        for mode, each in rates.items():
+            for kind, seconds in _latencies(context, _topics(cluster), probes, mode, each / 2).items():
+                cuts = quantiles(seconds, n=100, method="inclusive")
+                for name, value in (("p50", cuts[49]), ("p99", cuts[98])):
+                    context.add(f"kafka_{mode}_{kind}_{name}", value * 1000, "ms, at half that rate")
         cluster.close()
+
+
+def _write_probes(place: Path) -> list[Path]:
+    """The rules that the probes are for."""
+    files = [place / f"{name}.toml" for name in PROBES]
+    for file, (name, query) in zip(files, PROBES.items(), strict=True):
+        file.write_text(RULE.replace("{name}", name).replace("{query}", query))
+    return files
+
+
+def _rate(context: Context, cluster: Cluster, probes: list[Path], mode: str) -> float:
+    """Events a second with that guarantee."""
+    events = [(event.key, event.value) for event in _with_probes(synthetic(context.scale.feed))]
+    return rate(context, _topics(cluster), events, unread_limit=sys.maxsize, rules=probes, **_config(mode))
+
+
+def _config(mode: str) -> dict[str, Any]:
+    return {
+        "delivery": {"mode": mode, "commit_interval": "500ms"},
+        "state": {"partitions": STATE_PARTITIONS},
+        "time": {"allowed_lateness": "0s", "idle_timeout": "2s"},
+    }
 
 
 def _at_hand() -> AbstractContextManager[Cluster]:
@@ -76,30 +117,40 @@ def _at_hand() -> AbstractContextManager[Cluster]:
 def _topics(cluster: Cluster) -> Topics:
     topics = Topics(cluster.bootstrap_servers)
     cluster.create(topics.names(), PARTITIONS)
+    cluster.create([topics.state], STATE_PARTITIONS, cleanup_policy="compact")
+    cluster.create([topics.hits], STATE_PARTITIONS)
     return topics
 
 
-def _latencies(context: Context, topics: Topics, per_second: float) -> list[float]:
-    """Seconds from writing an event to reading its alert, for every probe that is taken."""
+def _latencies(
+    context: Context, topics: Topics, probes: list[Path], mode: str, per_second: float
+) -> dict[str, list[float]]:
+    """Seconds from writing an event to reading its alert, for every probe that is taken, by kind."""
     first, *others = _with_probes(synthetic(context.scale.feed))
     sources = [{"topics": [topics.input], "keyed_by": "host.id"}]
-    delivery = {"mode": "at_least_once", "commit_interval": "500ms"}
-    with tempfile.TemporaryDirectory() as place:
-        probe = Path(place) / "probe.toml"
-        probe.write_text(PROBE)
-        rules = [context.folder, probe]
-        with Daemon(
-            Path(place), topics, rules=rules, sources=sources, workers=2, delivery=delivery
-        ) as daemon:
-            reader = _Reader(topics)
-            _send(topics, [first], per_second, reader)
-            reader.read_until({first.probe})  # everybody is there
-            half = len(others) // 2
-            _send(topics, others[:half], per_second, reader)  # everything is warm
-            sent = _send(topics, others[half:], per_second, reader)
-            reader.read_until(sent.keys())
-            assert daemon.stop() == 0
-    return [reader.seen[name] - at for name, at in sent.items()]
+    with (
+        tempfile.TemporaryDirectory() as place,
+        Daemon(
+            Path(place),
+            topics,
+            rules=[context.folder, *probes],
+            sources=sources,
+            workers=2,
+            **_config(mode),
+        ) as daemon,
+    ):
+        reader = _Reader(topics)
+        _send(topics, [first], per_second, reader)
+        reader.read_until({first.probe})  # everybody is there
+        half = len(others) // 2
+        _send(topics, others[:half], per_second, reader)  # everything is warm
+        sent = _send(topics, others[half:], per_second, reader)
+        reader.read_until(sent.keys())
+        assert daemon.stop() == 0
+    taken: dict[str, list[float]] = {}
+    for name, at in sent.items():
+        taken.setdefault(name.split(" ")[0], []).append(reader.seen[name] - at)
+    return taken
 
 
 class _Event(NamedTuple):
@@ -114,12 +165,19 @@ def _with_probes(events: list[bytes]) -> Iterator[_Event]:
     for number, value in enumerate(events):
         document = msgspec.json.decode(value)
         key = document["host"]["id"].encode()
-        if number % PROBE_EVERY:
+        action = ACTIONS.get(number % PROBE_EVERY)
+        if action is None:
             yield _Event(key, value)
-        else:
-            probe = f"probe-{number}"
-            document["event"] |= {"action": "bench-probe", "id": probe}
-            yield _Event(key, msgspec.json.encode(document), probe)
+            continue
+        kind = "event" if action == "bench-event" else "sequence"
+        name = f"{kind} {number}"
+        document["event"] = {**document["event"], "action": action, "id": name}
+        if kind == "sequence":  # both steps of one host, so that the last one written is the last one read
+            entity = f"bench-{number // PROBE_EVERY}"
+            document["host"] = {**document["host"], "id": entity}
+            document["process"] = {**document.get("process", {}), "entity_id": entity}
+            key = entity.encode()
+        yield _Event(key, msgspec.json.encode(document), "" if action == "bench-begin" else name)
 
 
 class _Reader:
@@ -133,6 +191,7 @@ class _Reader:
                 "bootstrap.servers": topics.bootstrap_servers,
                 "group.id": "bench-reader",
                 "fetch.wait.max.ms": 10,
+                "isolation.level": "read_committed",
                 "log_level": 0,
             }
         )
@@ -145,8 +204,9 @@ class _Reader:
             message = self._consumer.poll(left)
             if message is not None and message.error() is None:
                 alert = msgspec.json.decode(message.value())
-                if alert["kibana.alert.rule.rule_id"] == "bench-probe":
-                    self.seen.setdefault(alert["kibana.alert.original_event.id"], time.monotonic())
+                event = alert.get("kibana.alert.original_event.id")
+                if event is not None and alert["kibana.alert.rule.rule_id"] in PROBES:
+                    self.seen.setdefault(event, time.monotonic())
 
     def read_until(self, names: Set[str]) -> None:
         """Read until the alerts of these are there."""

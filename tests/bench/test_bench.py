@@ -40,7 +40,14 @@ NAMES = {
     "partials": ["partials_mb", "partials_insert", "partials_advance", "partials_expire"],
     "workers": ["two_cores", "two_workers", "two_workers_cpu", "supervisor", "supervisor_keyed"],
     "broker": ["embedded_broker"],
-    "kafka": ["kafka", "kafka_latency_p50", "kafka_latency_p99"],
+    "kafka": [
+        "kafka",
+        *(
+            f"kafka_{mode}{rest}"
+            for mode in ("at_least_once", "exactly_once")
+            for rest in ("", "_event_p50", "_event_p99", "_sequence_p50", "_sequence_p99")
+        ),
+    ],
 }
 """Lines that a section must have, by how their names begin."""
 

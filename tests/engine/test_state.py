@@ -275,6 +275,24 @@ def test_rows_of_rules_that_are_no_more_are_dropped_and_told() -> None:
     assert not without._events
 
 
+@pytest.mark.parametrize(("before", "after"), [(SPAN, 3), (SPAN, SPAN), (3, SPAN)])
+def test_a_row_that_is_read_back_ends_by_the_span_of_now(before: int, after: int) -> None:
+    def of_span(span: int) -> StatePartition:
+        shape = Shape((1, 1, 1), span)
+        return StatePartition(0, 0, 3, lambda _, keep, drop: Machine(shape, keep, drop), by_digest(["r1"]))
+
+    state = of_span(before)
+    coming = event(1, 5, hit("r1", 5, 1, (0, "k")))
+    state.hold(coming, coming.hits[0])
+    work(state, 6)
+    again = of_span(after)
+    again.restore([(change.key, change.value) for change in state.take_changes() if change.value is not None])
+    assert not list(again.expire(5 + after))
+    assert again.partials().total() == 1
+    assert sum(count for _, count in again.expire(5 + after + 1)) == 1
+    assert not again._events
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [

@@ -26,6 +26,7 @@ from detectord.runtime.protocol import (
     Restore,
     Stop,
     Unreadable,
+    pack_entries,
 )
 from detectord.runtime.worker import Worker, WorkerSettings, _capped
 
@@ -135,15 +136,16 @@ def test_restoring_forgets_what_was_not_covered_and_goes_on_from_what_was() -> N
     one = worker()
     outcome(one, batch(1, event(1, "a", 1)))
     one.handle(Advance(0, 1, 0, at(5)))
-    entries: dict[int, list[tuple[bytes, bytes]]] = {}
+    entries: dict[int, dict[bytes, bytes]] = {}
     for change in covered(one).changes:
         if change.value is not None:
-            entries.setdefault(change.partition, []).append((change.key, change.value))
+            entries.setdefault(change.partition, {})[change.key] = change.value
     outcome(one, batch(2, event(9, "a", 6)))
     outcome(one, batch(3, event(8, "a", 7)))
     one.handle(Advance(0, 2, 0, at(8)))  # n9 took the place of n1, and is to be undone
     for again in (one, worker()):
-        again.handle(Restore(1, at(5), entries))
+        packed = {number: pack_entries(own) for number, own in entries.items()}
+        again.handle(Restore(1, at(5), packed))
         outcome(again, batch(3, event(2, "b", 6), epoch=1))
         again.handle(Advance(1, 3, 0, END_OF_TIME))
         assert HOST_ALERT in names(covered(again, 2, epoch=1).alerts)
@@ -434,6 +436,6 @@ def test_a_span_longer_than_state_may_keep_is_capped() -> None:
 
 
 def test_state_that_cannot_be_read_is_told() -> None:
-    reply = worker().handle(Restore(1, None, {3: [(b"p-not-a-row", b"\xc1")]}))
+    reply = worker().handle(Restore(1, None, {3: pack_entries({b"p-not-a-row": b"\xc1"})}))
     assert isinstance(reply, Unreadable)
     assert "unknown kind b'p-not-a-row'" in reply.error
