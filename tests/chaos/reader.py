@@ -16,10 +16,12 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 
 class Arrival(NamedTuple):
-    """An alert that could be read: when the broker was given it, and when it was read (seconds)."""
+    """An alert that could be read: when the broker was given it, and when it was read (seconds); and the
+    instance that published it."""
 
     given: float
     read: float
+    instance: str
 
 
 class Reader:
@@ -74,9 +76,14 @@ class Reader:
             asker.close()
         return all(self._reached[place] >= end for place, end in ends.items())
 
-    def first_after(self, moment: float) -> Arrival | None:
-        """The first alert that the broker was given after this time of day."""
-        return min((arrival for arrival in self.arrivals[:] if arrival.given > moment), default=None)
+    def refused(self, reason: str) -> int:
+        """How many dead letters there are of this reason."""
+        return sum(each["reason"] == reason for each in self.dead_letters[:])
+
+    def first_after(self, moment: float, instance: str | None = None) -> Arrival | None:
+        """The first alert that the broker was given after this time of day, by this instance or any."""
+        later = (arrival for arrival in self.arrivals[:] if arrival.given > moment)
+        return min((each for each in later if instance in (None, each.instance)), default=None)
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -91,8 +98,10 @@ class Reader:
         place = (message.topic(), message.partition())
         self._reached[place] = message.offset() + 1
         if message.topic() == self._alerts:
-            self.alerts.append(json.loads(message.value()))
-            self.arrivals.append(Arrival(message.timestamp()[1] / 1_000, time.time()))
+            alert = json.loads(message.value())
+            self.alerts.append(alert)
+            given = message.timestamp()[1] / 1_000
+            self.arrivals.append(Arrival(given, time.time(), alert["detectord"]["instance"]))
         else:
             headers = {name: value.decode() for name, value in message.headers()}
             told = f"{headers.get('src-partition')}:{headers.get('src-offset')}"

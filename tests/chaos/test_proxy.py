@@ -116,6 +116,25 @@ def test_a_trap_springs_at_the_nth_request_of_its_kind(proxy: Proxy, broker: Bro
     assert texts == [b"before it was set", b"1", b"2", *([b"3"] if is_after else []), b"4"]
 
 
+def test_a_trap_may_wait_for_one_client(proxy: Proxy) -> None:
+    trap = Trap(Request.END_TRANSACTION, cut=True, client="detectord.b")
+    proxy.set(trap)
+
+    def named(client: bytes) -> bytes:
+        return struct.pack(">hih", 3, 7, len(client)) + client + b"rest"
+
+    with connect(proxy) as connection:
+        for text in (named(b"detectord.a"), named(b"detectord.bb"), struct.pack(">hih", 3, 7, -1)):
+            ask(connection, Request.END_TRANSACTION, text)
+            assert answer(connection) == text
+        ask(connection, Request.PRODUCE, named(b"detectord.b"))
+        assert answer(connection) == named(b"detectord.b")
+        assert not trap.sprung.is_set()
+        ask(connection, Request.END_TRANSACTION, named(b"detectord.b"))
+        assert answer(connection) == b""
+    assert trap.sprung.is_set()
+
+
 def test_a_trap_may_only_hold(proxy: Proxy) -> None:
     trap = Trap(Request.STORE_OFFSETS, hold=0.05)
     proxy.set(trap)
