@@ -25,7 +25,7 @@ from kafkanodes import Cluster
 
 from chaos.faults import FAULTS, MOST
 from chaos.feeder import Written
-from chaos.history import KINDS, Document, Finding, findings, placed, published, untold
+from chaos.history import KINDS, Document, Finding, findings, miscounted, placed, published, untold
 from chaos.instance import DETECTORD
 from chaos.proxy import Proxy
 from chaos.results import Row
@@ -185,6 +185,9 @@ def _compare(here: Stage, verdict: Verdict) -> None:
     ]
     verdict.findings += findings(bad, here.reader.dead_letters, key="place")
     verdict.expected = [*verdict.alerts, *bad]
+    reasons = {"not_json": "dead_lettered", "poison": "poison"}
+    refused = Counter((reasons[w.item.refused], w.partition) for w in _there(here) if w.item.refused)
+    verdict.problems += miscounted(here.reader.ledger.values(), refused, here.lost)
     told = [gap for instance in here.everyone for gap in instance.gaps()]
     silent, wrong = untold(here.lost, told)
     verdict.problems += [f"records are lost and nobody told: {interval}" for interval in silent]
@@ -259,6 +262,7 @@ def _keep_evidence(here: Stage, planned: Plan, verdict: Verdict) -> None:
 
     save("alerts.ndjson", here.reader.alerts)
     save("dead-letters.ndjson", here.reader.dead_letters)
+    save("ledger.ndjson", here.reader.ledger.values())
     save(
         "findings.ndjson",
         [

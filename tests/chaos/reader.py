@@ -25,11 +25,17 @@ class Arrival(NamedTuple):
 
 
 class Reader:
-    """A thread that reads `alerts` and `dead_letters`, which have so many partitions (`counts`). Inside a
-    `with` block it runs."""
+    """A thread that reads the topics of `alerts`, `dead_letters` and the `ledger`, which have so many
+    partitions (`counts`). Inside a `with` block it runs. Of each interval of the ledger it keeps what was
+    told last."""
 
     def __init__(
-        self, bootstrap_servers: str, alerts: str, dead_letters: str, counts: tuple[int, int]
+        self,
+        bootstrap_servers: str,
+        alerts: str,
+        dead_letters: str,
+        ledger: str,
+        counts: tuple[int, int, int],
     ) -> None:
         self._settings: dict[str, Any] = {
             "bootstrap.servers": bootstrap_servers,
@@ -46,12 +52,14 @@ class Reader:
             {**self._settings, "isolation.level": "read_committed", "enable.partition.eof": True}
         )
         self._alerts = alerts
-        topics = zip((alerts, dead_letters), counts, strict=True)
+        self._ledger = ledger
+        topics = zip((alerts, dead_letters, ledger), counts, strict=True)
         self._reached = {(topic, number): -1 for topic, count in topics for number in range(count)}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
         self.alerts: list[dict[str, Any]] = []
         self.dead_letters: list[dict[str, Any]] = []
+        self.ledger: dict[bytes, dict[str, Any]] = {}
         self.arrivals: list[Arrival] = []
 
     def __enter__(self) -> Reader:
@@ -102,6 +110,8 @@ class Reader:
             self.alerts.append(alert)
             given = message.timestamp()[1] / 1_000
             self.arrivals.append(Arrival(given, time.time(), alert["detectord"]["instance"]))
+        elif message.topic() == self._ledger:
+            self.ledger[message.key()] = json.loads(message.value())
         else:
             headers = {name: value.decode() for name, value in message.headers()}
             told = f"{headers.get('src-partition')}:{headers.get('src-offset')}"

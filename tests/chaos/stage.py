@@ -128,11 +128,11 @@ class Stage:
         left = set(numbers)
         try:
             while left:
-                for message in self.hits_asker.consume(100, 5.0):
-                    error = message.error()
-                    if error is None or error.code() != KafkaError._PARTITION_EOF:
-                        return False
-                    left.discard(message.partition())
+                message = self.hits_asker.poll(5.0)
+                error = message and message.error()
+                if error is None or error.code() != KafkaError._PARTITION_EOF:
+                    return False
+                left.discard(message.partition())
         finally:
             self.hits_asker.unassign()
         return True
@@ -200,7 +200,9 @@ def stage(
         return Instance(f"chaos-{number}", folder / f"instance-{number}", own, program)
 
     with ExitStack() as parts:
-        reader = parts.enter_context(Reader(servers, topics["alerts"], topics["dlq"], (3, 1)))
+        reader = parts.enter_context(
+            Reader(servers, topics["alerts"], topics["dlq"], topics["ledger"], (3, 1, 1))
+        )
         feeder = parts.enter_context(Feeder(servers, f"ecs.{prefix}", traffic))
         askers = [_asker(servers, group) for group in (prefix, f"{prefix}.hits")]
         for asker in askers:

@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -31,7 +32,8 @@ class Broker:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection, connection.makefile("rwb") as file:
+        # Whose connection is cut may not hear the answer
+        with suppress(ConnectionError), connection, connection.makefile("rwb") as file:
             while head := file.read(4):
                 body = file.read(struct.unpack(">i", head)[0])
                 self.seen.append(body)
