@@ -335,8 +335,8 @@ def partitions_taken(stage: Stage) -> None:
 
 @fault
 def rules_changed(stage: Stage) -> None:
-    """Killed, and started with rule files of other names, order and comments, and one more that nothing
-    matches."""
+    """Killed, and started with rule files of other names, order and comments, and one more that no event is a
+    step of: what others do not know they could not take."""
     instance = stage.instance()
     with instance.left_alone():
         instance.kill()
@@ -366,7 +366,7 @@ risk_score = 21
 severity = "low"
 language = "eql"
 type = "eql"
-query = 'sequence by host.id with maxspan=1m [process where process.name == "no-{0}"] [process where true]'
+query = 'sequence by host.id with maxspan=1m [file where file.name == "{0}"] [file where file.name == "{0}"]'
 """
 
 
@@ -443,7 +443,7 @@ def _leave(stage: Stage, instance: Instance | None = None) -> None:
 
 
 def _wait_until_it_reads(life: Life) -> None:
-    wait_until(lambda: life.has_said("source.started"), f"the process of {life.log} reads")
+    wait_until(lambda: life.has_said("state.restored"), f"the process of {life.log} has its state")
 
 
 def _step(stage: Stage) -> Request:

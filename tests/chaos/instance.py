@@ -174,7 +174,8 @@ class Instance:
     def restart(self) -> None:
         """SIGTERM, and a new life; it has to end well."""
         life = self.life
-        wait_until(lambda: life.has_said("daemon.started"), "it knows what SIGTERM means")
+        # Who is stopped while it reads its state back ends with 75
+        wait_until(lambda: life.has_said("state.restored"), "it has its state")
         with self.left_alone():
             self._end_well()
             self.begin()
