@@ -48,7 +48,7 @@ fuzz: $(READY)  ## hold the engines against the oracle, and mutated rules agains
 
 chaos: $(READY)  ## strike a real Kafka and the daemon, hold its alerts against the answer (RUNS=100 SEED=1 MINUTES=60)
 	PYTHONPATH=tests $(BIN)/python -m chaos $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED)) \
-		$(if $(MINUTES),--minutes $(MINUTES)) $(if $(QUICK),--quick) $(if $(AGAIN),--again) $(addprefix --only ,$(ONLY))
+		$(if $(MINUTES),--minutes $(MINUTES)) $(if $(QUICK),--quick) $(if $(BROKERS),--brokers $(BROKERS)) $(if $(AGAIN),--again) $(addprefix --only ,$(ONLY))
 
 bench: $(READY)  ## what everything costs, side by side (QUICK=1: sooner; ONLY=engine,hostile: these sections)
 	PYTHONPATH=tests $(BIN)/python -m bench $(if $(QUICK),--scale quick) $(if $(ONLY),--only $(ONLY))

@@ -204,6 +204,8 @@ class Supervisor:
         self._ended = False
         self._closing = False
         self._trial = Trial(settings.batch_records)
+        self._put_back: list[Record] = []
+        """Read, and not dispatched: they wait behind a suspect."""
         self._is_behind = False
         self._caught_up_at = 0
 
@@ -260,12 +262,12 @@ class Supervisor:
     def _read(self) -> bool:
         """Take records and hand them to the workers; whether there were any."""
         settings = self._settings
-        blocked = self.stopping or self._ended or self._in_flight_bytes >= settings.max_in_flight_bytes
+        blocked = self.stopping or self._in_flight_bytes >= settings.max_in_flight_bytes
         busy = bool(self._in_flight or self._barrier)
         if self._trial.is_on and (busy or self._pending.positions):
             blocked = True
-        limit = 0 if blocked else self._trial.step
-        poll = self._source.poll(limit, 0.0 if busy or blocked else settings.poll_wait)
+        limit = 0 if blocked or self._ended or self._put_back else self._trial.step
+        poll = self._source.poll(limit, settings.poll_wait if limit and not busy else 0.0)
         # Who was not asked cannot be at the end: a source that is held back is not idle.
         self._at_end = poll.at_end if limit else frozenset()
         if (poll.rebalanced or poll.left) and self._reassigned(poll.left):
@@ -275,16 +277,34 @@ class Supervisor:
             self._pending.touched = True
         if poll.finished:
             self._ended = True
-        if poll.records:
-            self._dispatch(poll.records)
+        records = poll.records
+        if self._put_back and not blocked:
+            records = self._put_back[: self._trial.step]
+            del self._put_back[: self._trial.step]
+        if records:
+            self._dispatch(self._without_suspects(records))
         self._look_whether_caught_up()
-        return bool(poll.records)
+        return bool(records)
+
+    def _without_suspects(self, records: Sequence[Record]) -> Sequence[Record]:
+        """The records before the first suspect, or the suspect alone; what is behind waits for its turn. What
+        other instances say is evaluated by nobody, and does not wait."""
+        if not self._trial.is_on:
+            return records
+        share = self._share
+        heard = [record for record in records if share is not None and share.is_heard(record)]
+        own = [record for record in records if share is None or not share.is_heard(record)]
+        first = next((i for i, record in enumerate(own) if self._trial.is_suspect(record)), len(own))
+        end = max(first, 1)
+        self._put_back[:0] = own[end:]
+        return [*heard, *own[:end]]
 
     def _reassigned(self, left: frozenset[Partition]) -> bool:
         """The group has shared its partitions out anew; whether everything begins anew for it."""
         # What left may have been read on elsewhere; if it comes back, its own start is right.
         stays = self._source.assignment() - left
         self.committed = {p: offset for p, offset in self.committed.items() if p in stays}
+        self._trial.keep(stays)
         if self._share is not None:
             self._take_share(self._share, left)
         elif not self._is_dirty():
@@ -591,7 +611,7 @@ class Supervisor:
         )
         if moved:
             self.restarts = 0
-            self._trial.committed(is_harmless=pending.is_evaluated)
+            self._trial.committed(moved, is_harmless=pending.is_evaluated)
         self.last_commit = self._clock.monotonic()
         self._observer.committed(
             Commit(
@@ -712,6 +732,7 @@ class Supervisor:
             self._pool.send(worker, Restore(self.epoch, self._reached, entries, kept))
 
     def _forget_uncommitted(self) -> None:
+        self._put_back.clear()
         self._in_flight.clear()
         self._in_flight_bytes = 0
         self._pending = _Pending()
@@ -722,7 +743,7 @@ class Supervisor:
         self._waiting_since.clear()
 
     def _is_dirty(self) -> bool:
-        return bool(self._in_flight or self._barrier or self._pending.touched)
+        return bool(self._put_back or self._in_flight or self._barrier or self._pending.touched)
 
     def _ask(self, worker: int, message: Batch | Barrier) -> None:
         """Send what will be answered."""
@@ -749,7 +770,7 @@ class Supervisor:
 
     def _end_if_done(self) -> None:
         """A finite input that was read whole: event time ends, then everything is committed."""
-        if self._in_flight or self._barrier:
+        if self._in_flight or self._barrier or (self._put_back and not self.stopping):
             return
         if self._ended and not self._closing and not self.stopping:
             self._closing = True

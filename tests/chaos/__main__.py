@@ -41,13 +41,14 @@ def main(arguments: Sequence[str]) -> int:
     until = time.monotonic() + options.minutes * 60
     failed = False
     while seeds and time.monotonic() < until:
-        with broker() as (cluster, proxy):
+        with broker(options.brokers) as (cluster, proxy):
             for seed in seeds[:HISTORIES_PER_BROKER]:
                 if time.monotonic() >= until:
                     break
                 folder = HOME / "failed" / str(seed)
                 shutil.rmtree(folder, ignore_errors=True)
-                rows = play(cluster, proxy, plan(seed, only=options.only), scale, folder)
+                planned = plan(seed, only=options.only, brokers=options.brokers)
+                rows = play(cluster, proxy, planned, scale, folder)
                 if not options.again:
                     append(results, rows)
                 for row in rows:
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
                 if any(row.has_failed for row in rows):
                     failed = True
                     print(
-                        f"    evidence: {folder}\n    again: {_command(seed, options.only, scale)}",
+                        f"    evidence: {folder}\n    again: {_command(seed, options, scale)}",
                         flush=True,
                     )
         seeds = seeds[HISTORIES_PER_BROKER:]
@@ -73,6 +74,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--only", action="append", default=[], choices=list(FAULTS), help="these kinds of faults"
     )
+    parser.add_argument("--brokers", type=int, default=1, choices=(1, 3), help="size of the cluster")
     parser.add_argument("--again", action="store_true", help="also what was played; no rows are kept")
     parser.add_argument("--table", action="store_true", help="write the rows into docs/reliability.md")
     return parser.parse_args(arguments)
@@ -89,8 +91,9 @@ def _not_played() -> list[tuple[str, str]]:
     return [(name, reason) for name, fault in FAULTS.items() if (reason := fault.missing())]
 
 
-def _command(seed: int, only: Sequence[str], scale: Scale) -> str:
-    more = [f'ONLY="{" ".join(only)}"'] if only else []
+def _command(seed: int, options: argparse.Namespace, scale: Scale) -> str:
+    more = [f'ONLY="{" ".join(options.only)}"'] if options.only else []
+    more += [f"BROKERS={options.brokers}"] if options.brokers > 1 else []
     more += ["QUICK=1"] if scale is QUICK else []
     return " ".join(["make chaos", f"SEED={seed}", f"RUNS={RUNS_PER_HISTORY}", *more, "AGAIN=1"])
 

@@ -14,8 +14,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,7 +27,8 @@ from kafkanodes import wait_for_brokers
 
 from chaos.instance import AGAIN, Instance, Life, is_alive, kill, wait_for_workers
 from chaos.proxy import Request, Trap
-from chaos.stage import SESSION, TRANSACTION, Stage, wait
+from chaos.stage import PARTITIONS, SESSION, TRANSACTION, Stage, wait
+from chaos.traffic import DISORDER
 
 STEPS = (
     Request.ADD_PARTITIONS,
@@ -41,43 +42,54 @@ STEPS = (
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A kind of fault. `missing` says why it cannot be played, or nothing."""
+    """A kind of fault. `missing` says why it cannot be played, or nothing; `instances` it needs at least;
+    `brokers` are the sizes of a cluster that it is played on."""
 
     name: str
     strike: Callable[[Stage], None]
-    missing: Callable[[], str]
+    missing: Callable[[], str] = lambda: ""
+    instances: int = 1
+    brokers: frozenset[int] = frozenset({1})
 
+
+MOST = 3
+"""Instances at a time, but for one that comes and goes."""
 
 CLOCK = Path(__file__).parent / "clock"
 
 FAULTS: dict[str, Fault] = {}
 
 
-def fault(strike: Callable[[Stage], None]) -> Callable[[Stage], None]:
+Strike = Callable[[Stage], None]
+
+
+def fault(strike: Strike) -> Strike:
     """Add a kind to the list, under its function's name."""
-    return _listed(strike, lambda: "")
+    return fault_of()(strike)
 
 
-def fault_if(missing: Callable[[], str]) -> Callable[[Callable[[Stage], None]], Callable[[Stage], None]]:
-    """Add a kind that cannot always be played."""
-    return lambda strike: _listed(strike, missing)
+def fault_of(*, instances: int = 1, brokers: Iterable[int] = (1,)) -> Callable[[Strike], Strike]:
+    """Add a kind that needs as many instances, on clusters of these sizes."""
 
+    def listed(strike: Strike) -> Strike:
+        FAULTS[strike.__name__] = Fault(
+            strike.__name__, strike, instances=instances, brokers=frozenset(brokers)
+        )
+        return strike
 
-def _listed(strike: Callable[[Stage], None], missing: Callable[[], str]) -> Callable[[Stage], None]:
-    FAULTS[strike.__name__] = Fault(strike.__name__, strike, missing)
-    return strike
+    return listed
 
 
 # Processes.
 
 
-@fault
+@fault_of(brokers=(1, 3))
 def worker_killed(stage: Stage) -> None:
     """kill -9 of one worker. The supervisor replaces it and goes back to the last commit."""
     kill([stage.rng.choice(wait_for_workers(stage.instance().life))])
 
 
-@fault
+@fault_of(brokers=(1, 3))
 def worker_hangs(stage: Stage) -> None:
     """A worker stands still (SIGSTOP) for good; it has to be noticed by its deadline, and replaced."""
     worker = stage.rng.choice(wait_for_workers(stage.instance().life))
@@ -85,7 +97,7 @@ def worker_hangs(stage: Stage) -> None:
     wait_until(lambda: not is_alive(worker), "the worker that hangs is ended")
 
 
-@fault
+@fault_of(brokers=(1, 3))
 def supervisor_killed(stage: Stage) -> None:
     """kill -9 of the supervisor alone. Its workers have to end by themselves."""
     instance = stage.instance()
@@ -95,10 +107,17 @@ def supervisor_killed(stage: Stage) -> None:
     threading.Thread(target=_expect_gone, args=(instance, workers), daemon=True).start()
 
 
-@fault
-def everything_killed(stage: Stage) -> None:
-    """kill -9 of the supervisor and all workers, at once."""
+@fault_of(brokers=(1, 3))
+def instance_killed(stage: Stage) -> None:
+    """kill -9 of one instance, its supervisor and all workers, at once."""
     stage.instance().kill()
+
+
+@fault_of(brokers=(1, 3))
+def everything_killed(stage: Stage) -> None:
+    """kill -9 of all processes of all instances, at once."""
+    for instance in stage.instances:
+        instance.kill()
 
 
 @fault
@@ -106,7 +125,8 @@ def killed_in_commit(stage: Stage) -> None:
     """kill -9 of everything at one step of a commit: before its request reaches the broker, or right
     after."""
     instance = stage.instance()
-    _spring(stage, Trap(_step(stage), is_after=stage.rng.random() < 0.5, act=instance.kill, cut=True))
+    is_after, client = stage.rng.random() < 0.5, instance.client()
+    _spring(stage, Trap(_step(stage), is_after=is_after, act=instance.kill, cut=True, client=client))
 
 
 @fault
@@ -121,14 +141,14 @@ def killed_in_recovery(stage: Stage) -> None:
     instance.kill()
 
 
-@fault
+@fault_of(brokers=(1, 3))
 def stopped_beyond_session(stage: Stage) -> None:
     """The supervisor stands still (SIGSTOP) until the group has put it out, and then goes on."""
     with _standing_still(stage.instance().life):
         wait(SESSION + 1.5)
 
 
-@fault
+@fault_of(brokers=(1, 3))
 def zombie(stage: Stage) -> None:
     """It stands still, a process of the same name takes over, and then the old one goes on: it has to end."""
     instance = stage.instance()
@@ -144,18 +164,21 @@ def zombie(stage: Stage) -> None:
             instance.problems.append(f"a process that was replaced ended with {code}, not with 75")
 
 
-@fault
+@fault_of(brokers=(1, 3))
 def clean_restart(stage: Stage) -> None:
     """SIGTERM: what is in flight is finished; started again."""
-    instance = stage.instance()
-    life = instance.life
-    wait_until(lambda: life.has_said("daemon.started"), "it knows what SIGTERM means")
-    with instance.left_alone():
-        instance.life.process.send_signal(signal.SIGTERM)
-        code = instance.life.end()
-        if code != 0:
-            instance.problems.append(f"a clean stop ended with {code}")
-        instance.begin()
+    stage.instance().restart()
+
+
+@fault_of(instances=2, brokers=(1, 3))
+def rolling_restart(stage: Stage) -> None:
+    """SIGTERM to one after the other, each started again; half of the time the next one does not wait
+    until it is back."""
+    waits = stage.rng.random() < 0.5
+    for instance in stage.rng.sample(stage.instances, len(stage.instances)):
+        instance.restart()
+        if waits:
+            _wait_until_it_reads(instance.life)
 
 
 # Transactions.
@@ -164,20 +187,25 @@ def clean_restart(stage: Stage) -> None:
 @fault
 def transaction_timed_out(stage: Stage) -> None:
     """A commit stands still at one of its steps until the broker has given the transaction up."""
-    _spring(stage, Trap(_step(stage), is_after=stage.rng.random() < 0.3, hold=TRANSACTION + 1.5))
+    client = stage.instance().client()
+    is_after = stage.rng.random() < 0.3
+    _spring(stage, Trap(_step(stage), is_after=is_after, hold=TRANSACTION + 1.5, client=client))
     wait(TRANSACTION + 1.5)
 
 
 @fault
 def commit_unanswered(stage: Stage) -> None:
     """The broker commits, and the connection breaks before its answer has come."""
-    _spring(stage, Trap(Request.END_TRANSACTION, is_after=True, cut=True, hold=stage.rng.choice([0.0, 0.05])))
+    client = stage.instance().client()
+    hold = stage.rng.choice([0.0, 0.05])
+    _spring(stage, Trap(Request.END_TRANSACTION, is_after=True, cut=True, hold=hold, client=client))
 
 
 @fault
 def commit_cut(stage: Stage) -> None:
     """The connection breaks at a step of a commit."""
-    _spring(stage, Trap(_step(stage), is_after=stage.rng.random() < 0.3, cut=True))
+    client = stage.instance().client()
+    _spring(stage, Trap(_step(stage), is_after=stage.rng.random() < 0.3, cut=True, client=client))
 
 
 # The broker and the way to it.
@@ -223,7 +251,62 @@ def connections_cut(stage: Stage) -> None:
         stage.pause(0.0, 0.5)
 
 
+@fault_of(brokers=(3,))
+def one_broker_killed(stage: Stage) -> None:
+    """kill -9 of one broker of three, which is gone for as long as the scale says; started again."""
+    node = stage.rng.choice(stage.cluster.nodes)
+    node.kill()
+    wait(stage.scale.away)
+    node.start()
+    wait_for_brokers(stage.cluster)
+
+
+@fault_of(brokers=(3,))
+def one_broker_stands_still(stage: Stage) -> None:
+    """One broker of three answers nobody for long (SIGSTOP), and goes on."""
+    with stage.rng.choice(stage.cluster.nodes).stopped():
+        wait(stage.scale.away)
+
+
+@fault_of(brokers=(3,))
+def brokers_rolled(stage: Stage) -> None:
+    """SIGTERM to one broker after the other, each started again before the next one ends."""
+    for node in stage.rng.sample(stage.cluster.nodes, len(stage.cluster.nodes)):
+        node.shut_down()
+        node.start()
+        wait_for_brokers(stage.cluster)
+
+
 # The group.
+
+
+@fault_of(instances=2)
+def gone_beyond_session(stage: Stage) -> None:
+    """kill -9 of one instance that comes back only when the others have had what it had for a while."""
+    instance = stage.instance()
+    with instance.left_alone():
+        instance.kill()
+        instance.life.end()
+        wait(SESSION + stage.rng.uniform(2.0, 5.0))
+        instance.begin()
+
+
+@fault
+def one_joins(stage: Stage) -> None:
+    """One more instance, for good; if there are as many as the machine bears, another one leaves first."""
+    if len(stage.instances) >= MOST:
+        _leave(stage)
+    stage.hit = [stage.join()]
+    _wait_until_it_reads(stage.hit[0].life)
+
+
+@fault_of(instances=2)
+def one_leaves(stage: Stage) -> None:
+    """One instance ends for good, by SIGTERM or kill -9; there is always another one."""
+    if len(stage.instances) == 1:
+        stage.join()
+    _leave(stage)
+    wait(SESSION + 1.0)
 
 
 @fault
@@ -237,12 +320,14 @@ def rebalance_in_recovery(stage: Stage) -> None:
                 member.poll(0.1)
 
 
-@fault_if(lambda: "a group has one instance, for now: what another has, the watermark does not wait for")
+@fault
 def partitions_taken(stage: Stage) -> None:
-    """Another member of the group takes some of its partitions, keeps nothing of them, and leaves."""
-    with _member(stage, stage.input) as member:
-        wait_until(lambda: (member.poll(0.1), member.assignment())[1], "it is given partitions")
-        stage.pause(0.0, 2.0)
+    """Another instance comes, takes some of the partitions, and is gone again before long."""
+    came = stage.join()
+    _wait_until_it_reads(came.life)
+    stage.pause(0.0, 2.0)
+    _leave(stage, came)
+    wait(SESSION + 1.0)
 
 
 # What it reads, and by what.
@@ -250,8 +335,8 @@ def partitions_taken(stage: Stage) -> None:
 
 @fault
 def rules_changed(stage: Stage) -> None:
-    """Killed, and started with rule files of other names, order and comments, and one more that nothing
-    matches."""
+    """Killed, and started with rule files of other names, order and comments, and one more that no event is a
+    step of: what others do not know they could not take."""
     instance = stage.instance()
     with instance.left_alone():
         instance.kill()
@@ -281,18 +366,20 @@ risk_score = 21
 severity = "low"
 language = "eql"
 type = "eql"
-query = 'sequence by host.id with maxspan=1m [process where process.name == "no-{0}"] [process where true]'
+query = 'sequence by host.id with maxspan=1m [file where file.name == "{0}"] [file where file.name == "{0}"]'
 """
 
 
 @fault
 def records_gone(stage: Stage) -> None:
-    """It is down for longer than records are kept: some partitions begin behind its position. Every record
+    """All are down for longer than records are kept: some partitions begin behind its position. Every record
     that is gone has to be told, and nothing else be missed."""
-    instance = stage.instance()
-    with instance.left_alone():
-        instance.kill()
-        instance.life.end()
+    with ExitStack() as all_of_them:
+        for instance in stage.instances:
+            all_of_them.enter_context(instance.left_alone())
+            instance.kill()
+        for instance in stage.instances:
+            instance.life.end()
         stage.pause(1.5, 3.0)
         committed, ends = stage.committed(), stage.ends()
         behind = sorted(number for number, at in committed.items() if at < ends.get(number, 0))
@@ -302,7 +389,8 @@ def records_gone(stage: Stage) -> None:
         for done in stage.cluster.admin.delete_records(wanted).values():
             done.result(30)
         stage.lost += [(number, committed[number], offset) for number, offset in kept.items()]
-        instance.begin()
+        for instance in stage.instances:
+            instance.begin()
 
 
 @fault
@@ -325,17 +413,37 @@ def clock_jumped(stage: Stage) -> None:
     ahead = file.with_suffix(".new")
     ahead.write_text(str(stage.rng.choice([3 * hour, -3 * hour, 40 * 24 * hour])))
     ahead.rename(file)
-    wait_until(lambda: _is_elsewhere(stage.reader.alerts[-1]), "alerts tell another time")
+    wait_until(lambda: any(map(_is_elsewhere, stage.reader.alerts[-20:])), "alerts tell another time")
 
 
-@fault_if(lambda: "a record that kills its worker ends the instance (70), for now")
+@fault_of(brokers=(1, 3))
 def poison(stage: Stage) -> None:
     """A record kills whatever worker evaluates it, each time: it has to become a dead letter, and nothing
-    else be missed."""
-    raise NotImplementedError
+    else be missed. The daemons are those of `poisoned.py`."""
+    number = len(stage.poisoned) + 1
+    partition = stage.rng.randrange(PARTITIONS)
+    item = stage.traffic.poisonous(time.time() - stage.feeder.began - DISORDER, number, partition)
+    stage.feeder.write([item])
+    stage.poisoned.append(number)
+    wait_until(lambda: stage.reader.refused("poison") >= number, "it is a dead letter")
 
 
 # Parts of them.
+
+
+def _leave(stage: Stage, instance: Instance | None = None) -> None:
+    """It ends for good, one way or the other; no other is hit."""
+    instance = instance or stage.rng.choice(stage.instances)
+    stage.instances.remove(instance)
+    if stage.rng.random() < 0.5:
+        _wait_until_it_reads(instance.life)
+        instance.stop()
+    else:
+        instance.kill_for_good()
+
+
+def _wait_until_it_reads(life: Life) -> None:
+    wait_until(lambda: life.has_said("state.restored"), f"the process of {life.log} has its state")
 
 
 def _step(stage: Stage) -> Request:

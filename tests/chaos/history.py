@@ -6,7 +6,7 @@ compared whole, but for what tells when and by whom they were published (`PUBLIC
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -87,6 +87,29 @@ def untold(lost: Iterable[Interval], told: Iterable[Interval]) -> tuple[list[Int
     be told more than once."""
     gone, said = _offsets(lost), _offsets(told)
     return _intervals(gone - said), _intervals(said - gone)
+
+
+def miscounted(
+    ledger: Iterable[Document], refused: Mapping[tuple[str, int], int], lost: Sequence[Interval]
+) -> list[str]:
+    """In what the ledger is not the account of these losses: dead letters by their reason and partition, and
+    records that were lost. Nothing else may stand in it."""
+    counted: Counter[tuple[str, int]] = Counter()
+    gaps: list[Interval] = []
+    wrong = []
+    for each in ledger:
+        if each["reason"] == "gap":
+            gaps.append((each["partition"], each["offsets"]["from"], each["offsets"]["to"]))
+        elif each["reason"] in ("dead_lettered", "poison"):
+            counted[each["reason"], each["partition"]] += each["count"]
+        else:
+            wrong.append(f"the ledger tells of {dict(each)}")
+    silent, vain = untold(lost, gaps)
+    wrong += [f"the ledger does not tell of lost records: {interval}" for interval in silent]
+    wrong += [f"the ledger tells of records that are not lost: {interval}" for interval in vain]
+    if counted != dict(refused):
+        wrong.append(f"the ledger counts {dict(counted)}, not {dict(refused)}")
+    return wrong
 
 
 def _offsets(intervals: Iterable[Interval]) -> set[tuple[int, int]]:

@@ -29,6 +29,11 @@ AGAIN = (69, 75)
 """Exit codes after which the daemon is meant to be started again. 70 is as well, but nothing here explains
 it."""
 
+DETECTORD = ("-m", "detectord")
+
+MOST_EPOCHS = 40
+"""More than these in one life are a storm. A record that kills workers takes some ten."""
+
 WITH_US = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
 """Should we be killed, the system kills it, too; already if the thread ends that started it."""
 
@@ -38,19 +43,27 @@ _PLACE = re.compile(r"\[(\d+)\]$")
 class Life:
     """One process, from a start to an end."""
 
-    def __init__(self, folder: Path, config: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: Mapping[str, Any],
+        environment: Mapping[str, str],
+        program: Sequence[str],
+    ) -> None:
         folder.mkdir(parents=True)
         self.log = folder / "detectord.log"
         file = folder / "detectord.yml"
         file.write_text(json.dumps(config, indent=1))
+        rest = dict(environment)
+        path = os.pathsep.join(filter(None, (rest.pop("PYTHONPATH", ""), str(ROOT))))
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
-                [*WITH_US, sys.executable, "-m", "detectord", "run", "--config", str(file)],
+                [*WITH_US, sys.executable, *program, "run", "--config", str(file)],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 cwd=ROOT,
-                env={**os.environ, **environment},
+                env={**os.environ, "PYTHONPATH": path, **rest},
             )
 
     def end(self, seconds: float = 90) -> int:
@@ -82,16 +95,23 @@ class Life:
         return [
             (_number(line), int(line["labels"]["expected"]), int(line["labels"]["resumed"]))
             for line in self.lines()
-            if line.get("message") == "source.gap"
+            if line.get("message") == "source.gap" and line["kafka"]["partition"].startswith("ecs.")
         ]
+
+    def count(self, message: str) -> int:
+        """How many log lines there are of that name."""
+        return sum(line.get("message") == message for line in self.lines())
 
 
 class Instance:
     """An instance that lives again and again, inside a `with` block. `config` is what the next life begins
-    with."""
+    with, `program` what Python is to run."""
 
-    def __init__(self, name: str, folder: Path, config: dict[str, Any]) -> None:
+    def __init__(
+        self, name: str, folder: Path, config: dict[str, Any], program: Sequence[str] = DETECTORD
+    ) -> None:
         self.name = name
+        self._program = program
         self.config = {**config, "instance": name}
         self.environment: dict[str, str] = {}
         self.lives: list[Life] = []
@@ -123,7 +143,8 @@ class Instance:
     def begin(self) -> Life:
         """Begin a life, whatever became of the last one."""
         with self._lock:
-            self.lives.append(Life(self._folder / f"{len(self.lives):03}", self.config, self.environment))
+            folder = self._folder / f"{len(self.lives):03}"
+            self.lives.append(Life(folder, self.config, self.environment, self._program))
             return self.life
 
     @contextmanager
@@ -137,26 +158,54 @@ class Instance:
         life = self.life
         kill([life.process.pid, *life.workers()])
 
+    def kill_for_good(self) -> None:
+        """SIGKILL to all of it; it is not started again."""
+        with self.left_alone():
+            self._is_over = True
+            self.kill()
+            self.life.end()
+
     def stop(self) -> None:
         """SIGTERM, for good; it has to end well."""
         with self.left_alone():
             self._is_over = True
-            self.life.process.send_signal(signal.SIGTERM)
-            code = self.life.end()
-            if code != 0:
-                self.problems.append(f"a clean stop ended with {code}")
+            self._end_well()
+
+    def restart(self) -> None:
+        """SIGTERM, and a new life; it has to end well."""
+        life = self.life
+        # Who is stopped while it reads its state back ends with 75
+        wait_until(lambda: life.has_said("state.restored"), "it has its state")
+        with self.left_alone():
+            self._end_well()
+            self.begin()
+
+    def _end_well(self) -> None:
+        self.life.process.send_signal(signal.SIGTERM)
+        code = self.life.end()
+        if code != 0:
+            self.problems.append(f"a clean stop ended with {code} in {self.life.log}")
+
+    def client(self) -> str:
+        """How its Kafka clients call themselves."""
+        return f"detectord.{self.config['kafka']['group']}.{self.name}"
 
     def gaps(self) -> list[Interval]:
         """The records it told to be lost, in all its lives."""
         return [gap for life in self.lives for gap in life.gaps()]
 
-    def tracebacks(self) -> list[str]:
-        """Last lines of exceptions that nobody caught."""
+    def symptoms(self) -> list[str]:
+        """What its logs tell of that should not be, whatever came out: exceptions that nobody caught,
+        beginning anew without end, hits that were gone before they were read."""
         found = []
         for life in self.lives:
             text = life.log.read_text(errors="replace")
             if "Traceback (most recent call last)" in text:
                 found.append(f"traceback in {life.log}")
+            if (epochs := life.count("epoch.began")) > MOST_EPOCHS:
+                found.append(f"{epochs} epochs in {life.log}")
+            if (gaps := life.count("source.gap")) != len(life.gaps()):
+                found.append(f"{gaps} gaps in {life.log}, not all of them of the input")
         return found
 
     def _keep(self) -> None:

@@ -37,7 +37,8 @@ class Request(enum.IntEnum):
 @dataclass
 class Trap:
     """What is done at the `count`-th such request: `act` is called, then for `hold` seconds the connection
-    waits, and with `cut` it is closed. `is_after`: the request is passed on first, its answer waits."""
+    waits, and with `cut` it is closed. `is_after`: the request is passed on first, its answer waits.
+    `client`: only requests of who has this `client.id` count; None: everybody's."""
 
     request: Request
     count: int = 1
@@ -45,6 +46,7 @@ class Trap:
     act: Callable[[], None] = lambda: None
     hold: float = 0.0
     cut: bool = False
+    client: str | None = None
     sprung: threading.Event = field(default_factory=threading.Event)
 
 
@@ -124,16 +126,24 @@ class Proxy:
         """Until things flow."""
         await self._flowing.wait()
 
-    def springs(self, request: int) -> Trap | None:
+    def springs(self, body: bytes) -> Trap | None:
         """The trap, if this request is the one it waits for."""
         trap = self._trap
-        if trap is None or request != trap.request:
+        if trap is None or struct.unpack_from(">h", body)[0] != trap.request:
+            return None
+        if trap.client is not None and _client(body) != trap.client:
             return None
         trap.count -= 1
         if trap.count > 0:
             return None
         self._trap = None
         return trap
+
+
+def _client(body: bytes) -> str:
+    """The `client.id` of a request: behind its kind, version and number."""
+    (length,) = struct.unpack_from(">h", body, 8)
+    return body[10 : 10 + max(length, 0)].decode()
 
 
 class _Connection:
@@ -167,7 +177,7 @@ class _Connection:
             head = await self._reader.readexactly(4)
             body = await self._reader.readexactly(struct.unpack(">i", head)[0])
             await self._proxy.wait()
-            trap = self._proxy.springs(struct.unpack(">h", body[:2])[0])
+            trap = self._proxy.springs(body)
             if trap is not None and not trap.is_after:
                 await self._spring(trap)
             if trap is not None and trap.is_after:

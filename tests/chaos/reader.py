@@ -16,18 +16,26 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 
 class Arrival(NamedTuple):
-    """An alert that could be read: when the broker was given it, and when it was read (seconds)."""
+    """An alert that could be read: when the broker was given it, and when it was read (seconds); and the
+    instance that published it."""
 
     given: float
     read: float
+    instance: str
 
 
 class Reader:
-    """A thread that reads `alerts` and `dead_letters`, which have so many partitions (`counts`). Inside a
-    `with` block it runs."""
+    """A thread that reads the topics of `alerts`, `dead_letters` and the `ledger`, which have so many
+    partitions (`counts`). Inside a `with` block it runs. Of each interval of the ledger it keeps what was
+    told last."""
 
     def __init__(
-        self, bootstrap_servers: str, alerts: str, dead_letters: str, counts: tuple[int, int]
+        self,
+        bootstrap_servers: str,
+        alerts: str,
+        dead_letters: str,
+        ledger: str,
+        counts: tuple[int, int, int],
     ) -> None:
         self._settings: dict[str, Any] = {
             "bootstrap.servers": bootstrap_servers,
@@ -44,12 +52,14 @@ class Reader:
             {**self._settings, "isolation.level": "read_committed", "enable.partition.eof": True}
         )
         self._alerts = alerts
-        topics = zip((alerts, dead_letters), counts, strict=True)
+        self._ledger = ledger
+        topics = zip((alerts, dead_letters, ledger), counts, strict=True)
         self._reached = {(topic, number): -1 for topic, count in topics for number in range(count)}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
         self.alerts: list[dict[str, Any]] = []
         self.dead_letters: list[dict[str, Any]] = []
+        self.ledger: dict[bytes, dict[str, Any]] = {}
         self.arrivals: list[Arrival] = []
 
     def __enter__(self) -> Reader:
@@ -74,9 +84,14 @@ class Reader:
             asker.close()
         return all(self._reached[place] >= end for place, end in ends.items())
 
-    def first_after(self, moment: float) -> Arrival | None:
-        """The first alert that the broker was given after this time of day."""
-        return min((arrival for arrival in self.arrivals[:] if arrival.given > moment), default=None)
+    def refused(self, reason: str) -> int:
+        """How many dead letters there are of this reason."""
+        return sum(each["reason"] == reason for each in self.dead_letters[:])
+
+    def first_after(self, moment: float, instance: str | None = None) -> Arrival | None:
+        """The first alert that the broker was given after this time of day, by this instance or any."""
+        later = (arrival for arrival in self.arrivals[:] if arrival.given > moment)
+        return min((each for each in later if instance in (None, each.instance)), default=None)
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -91,8 +106,12 @@ class Reader:
         place = (message.topic(), message.partition())
         self._reached[place] = message.offset() + 1
         if message.topic() == self._alerts:
-            self.alerts.append(json.loads(message.value()))
-            self.arrivals.append(Arrival(message.timestamp()[1] / 1_000, time.time()))
+            alert = json.loads(message.value())
+            self.alerts.append(alert)
+            given = message.timestamp()[1] / 1_000
+            self.arrivals.append(Arrival(given, time.time(), alert["detectord"]["instance"]))
+        elif message.topic() == self._ledger:
+            self.ledger[message.key()] = json.loads(message.value())
         else:
             headers = {name: value.decode() for name, value in message.headers()}
             told = f"{headers.get('src-partition')}:{headers.get('src-offset')}"

@@ -34,6 +34,8 @@ class Row:
     duplicated: int = 0
     altered: int = 0
     unexpected: int = 0
+    instances: int = 1
+    brokers: int = 1
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -46,7 +48,8 @@ class Row:
         takeover = "" if self.takeover is None else f", takeover {self.takeover:.1f} s"
         state = "FAILED" if self.has_failed else "ok"
         wrong = ", ".join(f"{kind} {getattr(self, kind)}" for kind in KINDS)
-        line = f"{self.seed}.{self.number} {self.kind}: {state}, {self.expected} expected, {wrong}{takeover}"
+        place = f"{self.seed}.{self.number} {self.kind}, instances {self.instances}"
+        line = f"{place}: {state}, {self.expected} expected, {wrong}{takeover}"
         return "\n".join([line, *(f"    {problem}" for problem in self.problems)])
 
 

@@ -1,4 +1,5 @@
-"""Histories on a real Kafka: twenty faults, and two histories that have to fail."""
+"""Histories on a real Kafka: twenty faults, some more on a cluster of three brokers, and two histories that
+have to fail."""
 
 from __future__ import annotations
 
@@ -20,12 +21,23 @@ pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(900)]
 
 Kafka = tuple[Cluster, Proxy]
 
+SEEDS = (16, 65, 68, 167)
+
 
 @pytest.fixture(scope="module")
 def kafka() -> Iterator[Kafka]:
     """One of our own, whatever is named: it has to be behind our proxy, and may be stopped."""
+    yield from _own(1)
+
+
+@pytest.fixture
+def three_brokers() -> Iterator[Kafka]:
+    yield from _own(3)
+
+
+def _own(nodes: int) -> Iterator[Kafka]:
     try:
-        context = broker()
+        context = broker(nodes)
         own = context.__enter__()
     except NoKafkaError as error:
         left_out(f"no Apache Kafka of our own: {error}")
@@ -37,13 +49,31 @@ def told(rows: list[Row], folder: Path) -> str:
     return "\n".join([*(row.told() for row in rows), f"evidence: {folder}"])
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+@pytest.mark.parametrize("seed", SEEDS)
 def test_nothing_is_lost_repeated_or_altered(kafka: Kafka, tmp_path: Path, seed: int) -> None:
     """`make chaos SEED=… RUNS=5 QUICK=1 AGAIN=1` plays the same."""
     folder = tmp_path / "history"
     rows = play(*kafka, plan(seed), QUICK, folder)
     assert not any(row.has_failed for row in rows), told(rows, folder)
     assert len(rows) == 5
+    assert sum(row.expected for row in rows) > 200
+
+
+def test_the_twenty_faults_are_of_many_kinds_and_sizes() -> None:
+    plans = [plan(seed) for seed in SEEDS]
+    faults = {name for each in plans for name in each.faults}
+    assert {each.instances for each in plans} == {1, 2, 3}
+    assert {"poison", "rolling_restart"} <= faults
+    assert sum(len(each.faults) for each in plans) == 20
+    assert len(faults) >= 15
+
+
+def test_three_instances_outlive_a_broker_of_three(three_brokers: Kafka, tmp_path: Path) -> None:
+    """`make chaos BROKERS=3` plays more."""
+    faults = ("one_broker_killed", "rolling_restart", "instance_killed")
+    folder = tmp_path / "history"
+    rows = play(*three_brokers, Plan(1, faults, (True,) * 3, instances=3), QUICK, folder)
+    assert not any(row.has_failed for row in rows), told(rows, folder)
     assert sum(row.expected for row in rows) > 200
 
 

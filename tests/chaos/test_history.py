@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaos.history import findings, placed, published, untold
+from chaos.history import findings, miscounted, placed, published, untold
 
 A, B = {"id": "a", "x": 1}, {"id": "b", "x": 1}
 
@@ -79,3 +79,18 @@ def test_every_lost_record_has_to_be_told_and_no_other() -> None:
     assert untold(lost, [(0, 5, 7), (0, 7, 9), (1, 0, 2)]) == ([], [])
     assert untold(lost, [(0, 5, 8)]) == ([(0, 8, 9), (1, 0, 2)], [])
     assert untold(lost, [(0, 4, 9), (1, 0, 2), (2, 0, 1)]) == ([], [(0, 4, 5), (2, 0, 1)])
+
+
+def test_the_ledger_has_to_be_the_account_of_what_was_lost() -> None:
+    def told(reason: str, count: int, offsets: dict[str, int] | None = None) -> dict[str, Any]:
+        return {"reason": reason, "partition": 2, "count": count, "offsets": offsets}
+
+    refused, lost = {("dead_lettered", 2): 3, ("poison", 2): 1}, [(2, 5, 9)]
+    gap = told("gap", 4, {"from": 5, "to": 9})
+    right = [told("dead_lettered", 1), told("dead_lettered", 2), told("poison", 1), gap]
+    assert miscounted(right, refused, lost) == []
+    for left_out in range(4):
+        assert len(miscounted([*right[:left_out], *right[left_out + 1 :]], refused, lost)) == 1
+    assert len(miscounted([*right, told("late", 1)], refused, lost)) == 1
+    assert len(miscounted([*right, told("poison", 1)], refused, lost)) == 1
+    assert len(miscounted([*right, told("gap", 1, {"from": 9, "to": 10})], refused, lost)) == 1

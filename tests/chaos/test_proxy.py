@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -31,7 +32,8 @@ class Broker:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection, connection.makefile("rwb") as file:
+        # Whose connection is cut may not hear the answer
+        with suppress(ConnectionError), connection, connection.makefile("rwb") as file:
             while head := file.read(4):
                 body = file.read(struct.unpack(">i", head)[0])
                 self.seen.append(body)
@@ -114,6 +116,25 @@ def test_a_trap_springs_at_the_nth_request_of_its_kind(proxy: Proxy, broker: Bro
         assert answer(connection) == b"4"
     texts = [body[2:] for body in broker.seen]
     assert texts == [b"before it was set", b"1", b"2", *([b"3"] if is_after else []), b"4"]
+
+
+def test_a_trap_may_wait_for_one_client(proxy: Proxy) -> None:
+    trap = Trap(Request.END_TRANSACTION, cut=True, client="detectord.b")
+    proxy.set(trap)
+
+    def named(client: bytes) -> bytes:
+        return struct.pack(">hih", 3, 7, len(client)) + client + b"rest"
+
+    with connect(proxy) as connection:
+        for text in (named(b"detectord.a"), named(b"detectord.bb"), struct.pack(">hih", 3, 7, -1)):
+            ask(connection, Request.END_TRANSACTION, text)
+            assert answer(connection) == text
+        ask(connection, Request.PRODUCE, named(b"detectord.b"))
+        assert answer(connection) == named(b"detectord.b")
+        assert not trap.sprung.is_set()
+        ask(connection, Request.END_TRANSACTION, named(b"detectord.b"))
+        assert answer(connection) == b""
+    assert trap.sprung.is_set()
 
 
 def test_a_trap_may_only_hold(proxy: Proxy) -> None:

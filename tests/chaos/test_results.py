@@ -63,15 +63,25 @@ def test_there_is_no_percentile_of_nothing() -> None:
     assert percentile([], 0.95) is None
 
 
-def test_seeds_that_follow_each_other_play_every_kind_alike_often() -> None:
-    kinds = [name for name, fault in FAULTS.items() if not fault.missing()]
+@pytest.mark.parametrize("brokers", [1, 3])
+def test_seeds_that_follow_each_other_play_every_kind_alike_often(brokers: int) -> None:
+    kinds = [name for name, fault in FAULTS.items() if brokers in fault.brokers]
     seeds = range(1, len(kinds) + 1)
-    played = Counter(name for seed in seeds for name in plan(seed).faults)
+    plans = [plan(seed, brokers=brokers) for seed in seeds]
+    played = Counter(name for planned in plans for name in planned.faults)
     # The first deck began with seed 0, and the last one may not be through
     assert played.keys() == set(kinds)
     assert all(RUNS_PER_HISTORY - 1 <= count <= RUNS_PER_HISTORY + 1 for count in played.values())
     assert plan(3) == plan(3)
+    assert {planned.instances for planned in plans} == {1, 2, 3}
     assert set(plan(3, only=["zombie"]).faults) == {"zombie"}
+
+
+def test_every_kind_is_played_on_some_cluster_and_has_the_instances_it_needs() -> None:
+    assert all(fault.brokers <= {1, 3} and fault.brokers for fault in FAULTS.values())
+    for name, fault in FAULTS.items():
+        size = min(fault.brokers)
+        assert all(plan(seed, only=[name], brokers=size).instances >= fault.instances for seed in range(9))
 
 
 def test_every_kind_of_fault_says_what_it_is() -> None:

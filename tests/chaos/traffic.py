@@ -16,7 +16,7 @@ import itertools
 import json
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,30 +25,37 @@ USERS = 40
 DISORDER = 0.4
 """Seconds; well below the lateness that the daemon is configured to allow."""
 
+POISON = "--poison"
+"""What is in a record that kills workers, and in no other."""
+
 END = 7_200.0
 """The moment of the last events, which move event time beyond everything that waits."""
 
 
 @dataclass(order=True, frozen=True, slots=True)
 class Item:
-    """One record of the input. `is_event` False: it has to become a dead letter."""
+    """One record of the input. `refused`: the reason why it has to become a dead letter, if it has to."""
 
     moment: float
     number: int
     partition: int = field(compare=False)
     value: bytes = field(compare=False)
-    is_event: bool = field(compare=False, default=True)
+    refused: str | None = field(compare=False, default=None)
 
 
 class Traffic:
     """The items of `seed` on a topic of `partitions`. `begin` is the event time of moment 0, in seconds of
-    the epoch; `rate` scales how much happens, 1 being some 60 items a second."""
+    the epoch; `rate` scales how much happens, 1 being some 60 items a second; `scattered` is the share of
+    events that may be in any partition, not in their host's."""
 
-    def __init__(self, seed: int, begin: float, partitions: int, *, rate: float = 1.0) -> None:
+    def __init__(
+        self, seed: int, begin: float, partitions: int, *, rate: float = 1.0, scattered: float = 0.2
+    ) -> None:
         self._rng = random.Random(seed)
         self._begin = begin
         self._partitions = partitions
         self._rate = rate
+        self._scattered = scattered
         self._numbers = itertools.count(1)
         self._stories: list[Callable[[float], Iterator[Item]]] = [
             self._noise, self._noise, self._noise, self._noise,
@@ -83,12 +90,19 @@ class Traffic:
         process = {"name": "begun", "entity_id": f"begun-{next(self._numbers)}"}
         return self._event(at, self._host(), "process", "begun", process=process)
 
+    def poisonous(self, at: float, number: int, partition: int) -> Item:
+        """An event that would be an alert, were it not for whoever evaluates it. It is not of the seed's, and
+        draws nothing; it has a number of its own."""
+        process = {"name": "beacon", "args": [POISON]}
+        item = self._event(at, 0, "process", "exec", number=-number, partition=partition, process=process)
+        return replace(item, refused="poison")
+
     # Stories: what one actor does, from a moment on.
 
     def _noise(self, at: float) -> Iterator[Item]:
         if self._rng.random() < 0.02:
             yield Item(
-                at, next(self._numbers), self._any_partition(), b'{"@timestamp": broken', is_event=False
+                at, next(self._numbers), self._any_partition(), b'{"@timestamp": broken', refused="not_json"
             )
         yield self._event(at, self._host(), "process", "exec", process={"name": "ls", "args": ["ls", "-l"]})
 
@@ -193,12 +207,17 @@ class Traffic:
         os: str = "linux",
         outcome: str = "unknown",
         partition: int | None = None,
+        number: int | None = None,
         **fields: Any,
     ) -> Item:
-        number = next(self._numbers)
-        happened = self._begin + at - self._rng.uniform(0, DISORDER)
+        happened = self._begin + at
+        if number is None:
+            number = next(self._numbers)
+            happened -= self._rng.uniform(0, DISORDER)
         if partition is None:
-            partition = self._any_partition() if self._rng.random() < 0.2 else host % self._partitions
+            partition = (
+                self._any_partition() if self._rng.random() < self._scattered else host % self._partitions
+            )
         kinds = {"end": ["end"], "creation": ["creation"]}.get(action, ["start"])
         event = {
             "@timestamp": datetime.fromtimestamp(happened, UTC).isoformat(timespec="milliseconds"),

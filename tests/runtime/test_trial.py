@@ -43,8 +43,11 @@ def event(n: int, *, is_poison: bool = False) -> bytes:
     return json.dumps({**document, "message": "poison" if is_poison else "well"}).encode()
 
 
-def instance(log: MemoryLog, seed: int, workers: int) -> tuple[Supervisor, PoisonedPool, MemorySink]:
+def instance(
+    log: MemoryLog, seed: int, workers: int, batch_records: int | None = None
+) -> tuple[Supervisor, PoisonedPool, MemorySink]:
     rng = random.Random(seed)
+    records = batch_records or rng.choice([10, 100, 1_000])
     source = MemorySource(log, rng=rng)
     sink = MemorySink(source.commit)
     engine = EngineSettings(partitions=4)
@@ -57,7 +60,7 @@ def instance(log: MemoryLog, seed: int, workers: int) -> tuple[Supervisor, Poiso
         EventTimeWatermark(SECOND, 30 * SECOND),
         SimulatedClock(rng),
         Watcher(),
-        Settings(partitions=4, batch_records=rng.choice([10, 100, 1_000]), commit_interval=SECOND),
+        Settings(partitions=4, batch_records=records, commit_interval=SECOND),
     )
     return supervisor, pool, sink
 
@@ -84,6 +87,23 @@ def test_who_kills_workers_becomes_a_dead_letter_and_nothing_else_is_lost(seed: 
     assert len(alerts) == len(set(alerts)) == 120 - len(guilty)
     assert sink.positions == {p: len(records) for p, records in log.records.items() if records}
     assert pool.deaths >= DEATHS * len(guilty)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_however_many_partitions_are_read_a_record_is_convicted_after_a_handful_of_deaths(seed: int) -> None:
+    """Which partition's records come first is for the source to say, and it may be any other's each time."""
+    rng = random.Random(seed)
+    partitions = [("in", number) for number in range(16)]
+    log = MemoryLog(partitions)
+    for n in range(480):
+        log.append(rng.choice(partitions), event(n, is_poison=n == 240))
+    log.finish()
+    supervisor, pool, sink = instance(log, seed, rng.randint(1, 3), batch_records=1_000)
+    supervisor.run()
+    assert [letter.reason for letter in sink.dead_letters] == ["poison"]
+    assert len([alert for alert in sink.alerts if alert.rule_id == "event"]) == 479
+    # One in a large batch, one in a smaller one, and then alone
+    assert pool.deaths == 2 + DEATHS
 
 
 def test_when_every_record_kills_it_is_not_the_records() -> None:
@@ -124,6 +144,20 @@ def test_only_who_was_alone_is_convicted() -> None:
     assert not trial.is_convicted(record(1))
 
 
+def test_who_died_together_is_suspected_until_committed_or_gone() -> None:
+    trial = Trial(1_000)
+    assert not trial.is_suspect(record(1))
+    trial.died([("in", 0, 1), ("in", 0, 2), ("other", 0, 2)])
+    for _ in range(20):
+        trial.committed({("in", 0): 2}, is_harmless=True)
+    assert [trial.is_suspect(record(offset)) for offset in (1, 2, 3)] == [False, True, False]
+    assert (trial.step, trial.is_on) == (1_000, True)
+    trial.keep([("in", 0)])
+    trial.committed({("in", 0): 3}, is_harmless=True)
+    assert not trial.is_suspect(record(2))
+    assert not trial.is_on
+
+
 @pytest.mark.parametrize("usual", [1, 2, 31, 1_000, 50_000])
 def test_steps_shrink_fast_and_grow_again(usual: int) -> None:
     trial = Trial(usual)
@@ -132,5 +166,5 @@ def test_steps_shrink_fast_and_grow_again(usual: int) -> None:
     trial.died([])
     assert trial.step == 1
     for _ in range(20):
-        trial.committed(is_harmless=True)
+        trial.committed({}, is_harmless=True)
     assert (trial.step, trial.is_on) == (usual, False)
