@@ -119,6 +119,10 @@ def run(config: Config) -> int:
         return daemon.run()
 
 
+class StoppedError(Exception):
+    """We were told to stop while there was nothing to finish."""
+
+
 class Daemon:
     """Everything that runs, wired together. `parts` is given what has to be closed, in order.
 
@@ -181,6 +185,8 @@ class Daemon:
             if isinstance(self._sink, TransactionalSink):
                 self._supervisor = self._make_supervisor(self._take_over(self._sink))
             self._supervisor.run()
+        except StoppedError:
+            pass  # what was read back is as it was
         except StartupError as error:
             LOG.error("kafka.unreachable", error=str(error), next="check kafka.bootstrap_servers and access")
             return NO_KAFKA
@@ -268,7 +274,7 @@ class Daemon:
         self._last_trouble = reason
         self._give_up_if_unreachable(time.monotonic())
         if self._supervisor.stopping:
-            raise EndedError(f"stopped while waiting: {reason}")
+            raise StoppedError
 
     def _worker_start(self, worker: int) -> tuple[WorkerStart]:
         config = self._config
