@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from detectord.engine.losses import Losses
@@ -51,7 +51,7 @@ from detectord.runtime.seams import Clock, Commit, Observer, Pool
 from detectord.runtime.sharding import Router
 from detectord.runtime.share import Share
 from detectord.runtime.standing import Standing, State
-from detectord.runtime.trial import DEATHS, Trial
+from detectord.runtime.trial import DEATHS, Place, Trial
 from detectord.sinks import DeliveryError, Outputs, PositionsRefusedError, Sink
 from detectord.sources import Gap, Source
 
@@ -106,6 +106,12 @@ class _InFlight:
     """What each worker was asked to evaluate, while it has to be known."""
     told: list[tuple[int, Mapping[Partition, Told]]] = field(default_factory=list)
     """What state partitions were told of inputs read elsewhere."""
+
+    def places(self, worker: int) -> Iterator[Place]:
+        """The records that a worker was asked to evaluate, while that has to be known."""
+        for chunk in self.asked.get(worker, ()):
+            for offset in chunk.offsets:
+                yield chunk.topic, chunk.partition, offset
 
 
 @dataclass(slots=True)
@@ -431,6 +437,7 @@ class Supervisor:
         batch = self._in_flight[outcome.number]
         batch.awaiting.discard(outcome.worker)
         batch.outcomes.append(outcome)
+        self._trial.survived(batch.places(outcome.worker))
         self._count_done()
 
     def _count_done(self) -> None:
@@ -673,11 +680,10 @@ class Supervisor:
         self._observer.restarted(death.worker, death.reason, death.detail)
         is_explained = self._trial.died(
             [
-                (chunk.topic, chunk.partition, offset)
+                place
                 for batch in self._in_flight.values()
                 if death.worker in batch.awaiting
-                for chunk in batch.asked.get(death.worker, ())
-                for offset in chunk.offsets
+                for place in batch.places(death.worker)
             ]
         )
         if not is_explained:

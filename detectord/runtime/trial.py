@@ -15,7 +15,7 @@ Rule 2: convictions are bounded; the oldest are forgotten, and found again if th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 
 from detectord.events.record import Partition, Record
 
@@ -61,6 +61,11 @@ class Trial:
             if len(self._convicted) > MOST_CONVICTED:
                 del self._convicted[next(iter(self._convicted))]
         return True
+
+    def survived(self, evaluated: Iterable[Place]) -> None:
+        """A worker has evaluated these records: whatever it died of before, they do not always kill."""
+        for place in evaluated:
+            self._deaths.pop(place, None)
 
     def committed(self, positions: Mapping[Partition, int], *, is_harmless: bool) -> None:
         """A step was committed, to these positions. `is_harmless`: a record was evaluated in it."""

@@ -158,6 +158,15 @@ def test_who_died_together_is_suspected_until_committed_or_gone() -> None:
     assert not trial.is_on
 
 
+def test_who_did_no_harm_in_between_is_not_convicted() -> None:
+    trial = Trial(1_000)
+    for _ in range(5):
+        for _ in range(DEATHS - 1):
+            trial.died([("in", 0, 2)])
+        trial.survived([("in", 0, 2)])
+    assert not trial.is_convicted(record(2))
+
+
 @pytest.mark.parametrize("usual", [1, 2, 31, 1_000, 50_000])
 def test_steps_shrink_fast_and_grow_again(usual: int) -> None:
     trial = Trial(usual)
