@@ -154,7 +154,7 @@ class SimulatedPool:
             self._outbox.append(reply)
 
     def _may_die_of(self, message: Message) -> bool:
-        """No record is alone with three deaths by chance: it would be taken for their cause, and rightly so."""
+        """No record is alone with three deaths by chance: it would rightly be taken for the cause."""
         if not isinstance(message, Batch) or sum(len(chunk.offsets) for chunk in message.chunks) != 1:
             return True
         (chunk,) = message.chunks

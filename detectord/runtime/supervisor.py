@@ -210,6 +210,8 @@ class Supervisor:
         self._ended = False
         self._closing = False
         self._trial = Trial(settings.batch_records)
+        self._is_settled = True
+        """False after a loss, until a barrier has shown that every worker is done with going back."""
         self._put_back: list[Record] = []
         """Read, and not dispatched: they wait behind a suspect."""
         self._is_behind = False
@@ -270,7 +272,7 @@ class Supervisor:
         settings = self._settings
         blocked = self.stopping or self._in_flight_bytes >= settings.max_in_flight_bytes
         busy = bool(self._in_flight or self._barrier)
-        if self._trial.is_on and (busy or self._pending.positions):
+        if self._trial.is_on and (busy or self._pending.positions or not self._is_settled):
             blocked = True
         limit = 0 if blocked or self._ended or self._put_back else self._trial.step
         poll = self._source.poll(limit, settings.poll_wait if limit and not busy else 0.0)
@@ -576,6 +578,7 @@ class Supervisor:
             self._rewind("commit refused")
         else:
             self._barrier = None
+            self._is_settled = True
 
     def _commit(self, barrier: _AtBarrier) -> None:
         """Deliver and acknowledge what the barrier covers, then take over its state."""
@@ -707,6 +710,8 @@ class Supervisor:
         self._at_end = self._timeless = frozenset()
         self._source.seek(self.committed)
         self._begin_share()
+        self._is_settled = False
+        self._pending.touched = self._pending.touched or self._trial.is_on
         self._observer.rewound(reason, dict(self.committed))
 
     def _begin_share(self) -> None:
