@@ -103,8 +103,9 @@ def test_kill_9_of_everything_loses_no_alert(topics: Topics, tmp_path: Path) -> 
 def test_a_broker_that_dies_and_comes_back_costs_no_alert(
     real: Topics, real_kafka: Cluster, tmp_path: Path
 ) -> None:
-    """The client may take its own earlier joining for another's once the broker is back (FENCED_INSTANCE_ID), and
-    the daemon ends with 75 then, to be started again, as whoever keeps services does."""
+    """The client may take its own earlier joining for another's once the broker is back
+    (FENCED_INSTANCE_ID), and the daemon ends with 75 then, to be started again, as whoever keeps services
+    does."""
     now = time.time()
     events = [usermod(h, now) for h in range(600)]
     node = real_kafka.node()
