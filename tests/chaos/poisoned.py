@@ -27,7 +27,7 @@ def _die_of_poison(self: Worker, record: Any, *rest: Any) -> Any:
     return _evaluate_record(self, record, *rest)
 
 
-Worker._evaluate_record = _die_of_poison  # type: ignore[method-assign]
+Worker._evaluate_record = _die_of_poison
 
 if __name__ == "__main__":
     main()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import process_time
 
 import msgspec
@@ -61,7 +61,9 @@ def test_what_a_glance_sees(value: bytes, seen: bytes) -> None:
 
 
 @pytest.mark.parametrize("encode", [msgspec.json.encode, compact, lambda d: json.dumps(d).encode()])
-def test_a_glance_sees_what_decoding_finds_in_the_traffic_of_shippers(encode) -> None:  # type: ignore[no-untyped-def]
+def test_a_glance_sees_what_decoding_finds_in_the_traffic_of_shippers(
+    encode: Callable[[object], bytes],
+) -> None:
     records = [record(encode(document)) for document in events(1, MANY - 1, 1_790_000_000 * 10**9, 20)]
     spread = router().workers(records)
     assert spread == decoded(records)
